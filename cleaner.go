@@ -1,0 +1,130 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	cleanerLifetime = 30 * time.Second
+	cleanerPause    = 200 * time.Millisecond
+	cleanerAttempt  = time.Second
+)
+
+// cleaner finishes what failed calls could not undo in time. It has at most
+// one worker, which ends when nothing is left or after cleanerLifetime.
+type cleaner struct {
+	clock clock
+
+	mu      sync.Mutex
+	pending map[string]*leftover // by container ID, image reference or key
+	running bool
+	closed  bool
+	worker  sync.WaitGroup
+}
+
+type leftover struct {
+	service *DefaultService
+	undo    *undo
+}
+
+// add leaves u to the worker. The caller may hold the lock of id.
+func (c *cleaner) add(id string, s *DefaultService, u *undo) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pending == nil {
+		c.pending = make(map[string]*leftover)
+	}
+	if old := c.pending[id]; old != nil {
+		u = &undo{steps: append(old.undo.steps, u.steps...)}
+	}
+	c.pending[id] = &leftover{service: s, undo: u}
+	if !c.running && !c.closed {
+		c.running = true
+		c.worker.Go(c.work)
+	}
+}
+
+// finish undoes what is pending for id, for a caller that holds its lock and
+// is about to use it again.
+func (c *cleaner) finish(ctx context.Context, id string) error {
+	c.mu.Lock()
+	left := c.pending[id]
+	delete(c.pending, id)
+	c.mu.Unlock()
+	if left == nil {
+		return nil
+	}
+	if err := left.undo.run(left.service.scope().context(ctx)); err != nil {
+		c.add(id, left.service, left.undo)
+		return fmt.Errorf("cleaning up after an earlier call: %w", err)
+	}
+	return nil
+}
+
+func (c *cleaner) work() {
+	deadline, stop := c.clock.NewTimer(cleanerLifetime)
+	defer stop()
+	for {
+		for id, left := range c.snapshot() {
+			c.attempt(id, left.service)
+		}
+		c.mu.Lock()
+		if len(c.pending) == 0 {
+			c.running = false
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+
+		pause, stopPause := c.clock.NewTimer(cleanerPause)
+		select {
+		case <-pause:
+		case <-deadline:
+			stopPause()
+			c.mu.Lock()
+			c.running = false
+			c.mu.Unlock()
+			return
+		}
+	}
+}
+
+func (c *cleaner) snapshot() map[string]*leftover {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make(map[string]*leftover, len(c.pending))
+	for id, left := range c.pending {
+		all[id] = left
+	}
+	return all
+}
+
+// attempt tries once to finish what is left for id. Its error is not lost:
+// what failed stays pending, and close reports it.
+func (c *cleaner) attempt(id string, s *DefaultService) {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanerAttempt)
+	defer cancel()
+	s.wakeConnection(ctx)
+	if unlock, err := s.lockID(ctx, id); err == nil {
+		unlock()
+	}
+}
+
+// close waits for the worker and says what it could not finish.
+func (c *cleaner) close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.worker.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var errs []error
+	for id, left := range c.pending {
+		errs = append(errs, fmt.Errorf("left behind for %s: %s", quoted(id), left.undo.describe()))
+	}
+	return errors.Join(errs...)
+}

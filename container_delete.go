@@ -1,0 +1,179 @@
+package containerd
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
+)
+
+// DeleteContainer removes the container id, with its snapshot as opts say. A
+// stopped or never-started task is deleted with it.
+//
+// It returns a not-found error if the container does not exist, and a
+// failed-precondition error if its task is running or paused, or appears while
+// the container is being removed; the container stays then. A snapshot that
+// another container uses is kept, one that is gone does not matter. If ctx
+// ends, the record may be gone while the snapshot is not: it is then left to
+// garbage collection.
+func (s *DefaultService) DeleteContainer(ctx context.Context, id string, opts *DeleteContainerOptions) error {
+	const op = "delete container"
+	if opts == nil {
+		opts = &DeleteContainerOptions{CleanupSnapshot: true}
+	}
+	err := checkID("id", id)
+	if err == nil {
+		ctx, err = s.begin(ctx)
+	}
+	if err == nil {
+		err = s.deleteContainer(ctx, id, *opts)
+	}
+	return opError(ctx, op, id, err)
+}
+
+func (s *DefaultService) deleteContainer(ctx context.Context, id string, opts DeleteContainerOptions) error {
+	unlock, err := s.lockID(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	record, err := s.load(ctx, id)
+	if errdefs.IsNotFound(err) {
+		// An interrupted delete can leave a record that only deletes see.
+		if s.client.ContainerService().Delete(ctx, id) == nil {
+			return nil
+		}
+		return err
+	} else if err != nil {
+		return err
+	}
+	if err := s.clearTask(ctx, id); err != nil {
+		return err
+	}
+	if !opts.CleanupSnapshot {
+		if err := s.keepSnapshot(ctx, record); err != nil {
+			return err
+		}
+	}
+	// From here on the way is forward, also when ctx ends: half a deletion
+	// would leave a snapshot without its container.
+	detached, cancel := detach(ctx)
+	defer cancel()
+	if err := s.deleteRecord(ctx, detached, id); err != nil {
+		return err
+	}
+	if err := s.checkNoTask(detached, record); err != nil {
+		return err
+	}
+	if !opts.CleanupSnapshot {
+		return nil
+	}
+	return s.removeSnapshot(detached, record)
+}
+
+// deleteRecord deletes the record; if the answer is unclear, it looks whether
+// the record is gone.
+func (s *DefaultService) deleteRecord(ctx, detached context.Context, id string) error {
+	err := s.client.ContainerService().Delete(ctx, id)
+	if err == nil || errdefs.IsNotFound(err) {
+		return nil
+	}
+	if _, lookErr := s.client.ContainerService().Get(detached, id); errdefs.IsNotFound(lookErr) {
+		return nil
+	}
+	return err
+}
+
+// clearTask deletes the container's task if it has stopped or never started.
+func (s *DefaultService) clearTask(ctx context.Context, id string) error {
+	r, err := s.client.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: id})
+	if err = native(err); errdefs.IsNotFound(err) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	switch status := r.GetProcess().GetStatus(); status {
+	case tasktypes.Status_STOPPED, tasktypes.Status_CREATED:
+		return s.removeTask(ctx, id, r.GetProcess())
+	default:
+		return fmt.Errorf("task is %s: %w", strings.ToLower(status.String()), errdefs.ErrFailedPrecondition)
+	}
+}
+
+// keepSnapshot protects the container's snapshot before the record that
+// protects it goes.
+func (s *DefaultService) keepSnapshot(ctx context.Context, record containers.Container) error {
+	if record.SnapshotKey == "" {
+		return nil
+	}
+	key, value := gcRoot(s.clock.Now())
+	_, err := s.client.SnapshotService(record.Snapshotter).Update(ctx, snapshots.Info{
+		Name:   record.SnapshotKey,
+		Labels: map[string]string{key: value},
+	}, "labels."+key)
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("snapshot %s: %w", quoted(record.SnapshotKey), err)
+	}
+	return nil
+}
+
+// checkNoTask looks, once the record is gone, whether another program has
+// started a task meanwhile; if so it writes the record back.
+func (s *DefaultService) checkNoTask(ctx context.Context, record containers.Container) error {
+	r, err := s.client.TaskService().List(ctx, &tasks.ListTasksRequest{})
+	if err != nil {
+		return s.finishLater(ctx, record, err)
+	}
+	started := slices.ContainsFunc(r.GetTasks(), func(p *tasktypes.Process) bool { return p.GetID() == record.ID })
+	if !started {
+		return nil
+	}
+	err = fmt.Errorf("another program started a task: %w", errdefs.ErrFailedPrecondition)
+	if _, lost := s.client.ContainerService().Create(ctx, record); lost != nil && !errdefs.IsAlreadyExists(lost) {
+		return fmt.Errorf("%w (the container's record could not be written back: %s)", err, lost.Error())
+	}
+	return err
+}
+
+// removeSnapshot removes the deleted container's snapshot unless another
+// container uses it.
+func (s *DefaultService) removeSnapshot(ctx context.Context, record containers.Container) error {
+	if record.SnapshotKey == "" {
+		return nil
+	}
+	users, err := s.snapshotUsers(ctx, record.Snapshotter, record.SnapshotKey)
+	if err == nil && len(users) == 0 {
+		err = s.client.SnapshotService(record.Snapshotter).Remove(ctx, record.SnapshotKey)
+	}
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return s.finishLater(ctx, record, err)
+	}
+	return nil
+}
+
+// finishLater leaves the snapshot of a deleted container to the cleaner.
+func (s *DefaultService) finishLater(ctx context.Context, record containers.Container, cause error) error {
+	u := &undo{}
+	s.pushUnusedSnapshot(u, record)
+	return s.takeBack(ctx, record.ID, u, fmt.Errorf("container is deleted: %w", cause))
+}
+
+// pushUnusedSnapshot makes u finish the removal of a deleted container's snapshot.
+func (s *DefaultService) pushUnusedSnapshot(u *undo, record containers.Container) {
+	u.push("snapshot "+quoted(record.SnapshotKey), func(ctx context.Context) error {
+		users, err := s.snapshotUsers(ctx, record.Snapshotter, record.SnapshotKey)
+		if err != nil || len(users) > 0 {
+			return err
+		}
+		return s.client.SnapshotService(record.Snapshotter).Remove(ctx, record.SnapshotKey)
+	})
+}

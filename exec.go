@@ -1,0 +1,191 @@
+package containerd
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sync/errgroup"
+)
+
+// ExecTaskRequest describes a further process in a running task.
+type ExecTaskRequest struct {
+	// Args is the program and its arguments. Required. A program without a
+	// slash is looked up in the container's PATH.
+	Args []string
+	// Env is added to the container's environment, as name=value; a name that
+	// is there already gets the new value.
+	Env []string
+	// WorkDir is the absolute path of the working directory in the container;
+	// "" means the container's own.
+	WorkDir string
+	// Terminal gives the process a terminal. The container's own setting does
+	// not matter.
+	Terminal bool
+	// UseStdio binds the process to this process's own stdin, stdout and
+	// stderr. Without it there is no input, and the output is discarded.
+	UseStdio bool
+}
+
+// ExecTaskResult is the result of [Service.ExecTask].
+type ExecTaskResult struct {
+	// ExitCode is the process's exit code: 128 and the signal's number if a
+	// signal ended it.
+	ExitCode uint32
+}
+
+// ExecTask runs req.Args in the running task of the container containerID,
+// with the container's environment, user and working directory, and waits for
+// it to exit. Its output has been written when ExecTask returns; what a child
+// that outlives the process writes is read for 2 more seconds.
+//
+// An exit code is a result, not an error. ExecTask returns a not-found error
+// if the container or the executable does not exist, an invalid-argument error
+// for a missing working directory or a request that can't be run, a
+// permission-denied error for a file that can't be executed, and a
+// failed-precondition error if no task is running. If ctx ends, the process is
+// killed and removed before ExecTask returns, or the error says that it remains.
+func (s *DefaultService) ExecTask(ctx context.Context, containerID string, req ExecTaskRequest) (ExecTaskResult, error) {
+	const op = "exec task"
+	err := firstError(checkID("containerID", containerID), checkExec(req))
+	if err == nil {
+		ctx, err = s.begin(ctx)
+	}
+	if err != nil {
+		return ExecTaskResult{}, opError(ctx, op, containerID, err)
+	}
+	code, err := s.execTask(ctx, containerID, req)
+	if err != nil {
+		return ExecTaskResult{}, opError(ctx, op, containerID, err)
+	}
+	return ExecTaskResult{ExitCode: code}, nil
+}
+
+func checkExec(req ExecTaskRequest) error {
+	if len(req.Args) == 0 || req.Args[0] == "" {
+		return invalid("Args has no program")
+	}
+	err := firstError(checkStrings("Args", req.Args), checkStrings("Env", req.Env), checkOptional("WorkDir", req.WorkDir))
+	if err != nil {
+		return err
+	}
+	for i, entry := range req.Env {
+		if strings.Index(entry, "=") < 1 {
+			return invalid("Env[%d] %s is not name=value", i, quoted(entry))
+		}
+	}
+	if req.WorkDir != "" && !path.IsAbs(req.WorkDir) {
+		return invalid("WorkDir %s is not absolute", quoted(req.WorkDir))
+	}
+	return nil
+}
+
+func (s *DefaultService) execTask(ctx context.Context, id string, req ExecTaskRequest) (uint32, error) {
+	process, err := s.execProcess(ctx, id, req)
+	if err != nil {
+		return 0, err
+	}
+	lasting, cancel := outlive(ctx)
+	defer cancel()
+	e := &executing{service: s, containerID: id, execID: "exec-" + strings.ToLower(rand.Text())}
+	code, err := e.run(ctx, lasting, process, req)
+	if err != nil {
+		return 0, s.takeBack(lasting, id, &e.undo, err)
+	}
+	return code, nil
+}
+
+// execProcess checks that the task runs, and returns the container's process
+// settings with those of the request. The two requests don't wait for each other.
+func (s *DefaultService) execProcess(ctx context.Context, id string, req ExecTaskRequest) (*specs.Process, error) {
+	var spec struct {
+		Process *specs.Process `json:"process"`
+	}
+	var recordErr, taskErr error
+	var group errgroup.Group
+	group.Go(func() error {
+		record, err := s.load(ctx, id)
+		if err == nil {
+			err = decodeSpec(record.Spec, &spec)
+		}
+		recordErr = err
+		return nil
+	})
+	group.Go(func() error {
+		taskErr = s.checkRunning(ctx, id)
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	if err := firstError(recordErr, taskErr); err != nil {
+		return nil, err
+	}
+	if spec.Process == nil {
+		return nil, fmt.Errorf("container's spec has no process: %w", errdefs.ErrFailedPrecondition)
+	}
+	return mergeProcess(spec.Process, req), nil
+}
+
+// checkRunning returns a failed-precondition error unless the task is running.
+func (s *DefaultService) checkRunning(ctx context.Context, id string) error {
+	p, err := s.process(ctx, id, "")
+	switch {
+	case errdefs.IsNotFound(err):
+		return fmt.Errorf("no running task: %w", errdefs.ErrFailedPrecondition)
+	case err != nil:
+		return err
+	case p.GetStatus() != tasktypes.Status_RUNNING:
+		return wrongState(p.GetStatus())
+	}
+	return nil
+}
+
+// mergeProcess changes p, which nobody else has, as the request says.
+func mergeProcess(p *specs.Process, req ExecTaskRequest) *specs.Process {
+	p.Args = req.Args
+	p.CommandLine = ""
+	p.Env = mergeEnv(p.Env, req.Env)
+	if req.WorkDir != "" {
+		p.Cwd = req.WorkDir
+	}
+	p.Terminal = req.Terminal
+	if !req.Terminal {
+		p.ConsoleSize = nil
+	}
+	return p
+}
+
+// mergeEnv adds entries to env; one whose name is there replaces it.
+func mergeEnv(env, entries []string) []string {
+	place := make(map[string]int, len(env)+len(entries))
+	merged := make([]string, 0, len(env)+len(entries))
+	for _, list := range [][]string{env, entries} {
+		for _, entry := range list {
+			name, _, _ := strings.Cut(entry, "=")
+			if i, ok := place[name]; ok {
+				merged[i] = entry
+				continue
+			}
+			place[name] = len(merged)
+			merged = append(merged, entry)
+		}
+	}
+	return merged
+}
+
+var errExecGone = errors.New("the process was removed before its exit code was read")
+
+// executing is one exec. As with a start, the requests that make something are
+// not cut short when the call's context ends.
+type executing struct {
+	service             *DefaultService
+	containerID, execID string
+	undo                undo
+}

@@ -1,0 +1,104 @@
+package containerd
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	"golang.org/x/sync/semaphore"
+)
+
+// pull fetches the image of a canonical name and stores it under that name.
+func (s *DefaultService) pull(ctx context.Context, name string, opts PullImageOptions) (_ containerd.Image, err error) {
+	lasting, cancel := outlive(ctx)
+	defer cancel()
+	u := &undo{}
+	defer func() {
+		if err != nil {
+			err = s.takeBack(lasting, "image "+name, u, err)
+		}
+	}()
+	lease, err := s.hold(lasting, "pull image", name, u)
+	if err != nil {
+		return nil, err
+	}
+	stop := lease.keep()
+	image, err := s.fetch(lease.until(ctx), name, opts)
+	stop()
+	if err != nil {
+		return nil, err
+	}
+	lease.release()
+	return image, nil
+}
+
+func (s *DefaultService) fetch(ctx context.Context, name string, opts PullImageOptions) (containerd.Image, error) {
+	store := s.client.ContentStore()
+	remoteOpts := []containerd.RemoteOpt{
+		containerd.WithResolver(&pullResolver{
+			Resolver: s.registry.get(s.config.resolver),
+			content:  store,
+			foreign:  s.config.foreignContent,
+		}),
+		containerd.WithImageHandlerWrapper(verifyPlatform(store, s.platform())),
+	}
+	if opts.Unpack {
+		snapshotter, err := s.snapshotter(ctx, opts.Snapshotter)
+		if err != nil {
+			return nil, err
+		}
+		remoteOpts = append(remoteOpts,
+			containerd.WithPullUnpack,
+			containerd.WithPullSnapshotter(snapshotter),
+			containerd.WithUnpackOpts(unpackOpts()),
+		)
+	}
+	return s.client.Pull(ctx, name, remoteOpts...)
+}
+
+// unpackOpts lets as many layers be unpacked at once as there are processors,
+// where the snapshotter can.
+func unpackOpts() []containerd.UnpackOpt {
+	return []containerd.UnpackOpt{
+		containerd.WithUnpackLimiter(semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0)))),
+	}
+}
+
+// platform is the client's platform, which only an image tells.
+func (s *DefaultService) platform() platforms.MatchComparer {
+	return containerd.NewImage(s.client, images.Image{}).Platform()
+}
+
+// ensureImage returns the image ref with its configuration, and pulls it into
+// snapshotter when it, or content of this platform, is absent.
+func (s *DefaultService) ensureImage(ctx context.Context, ref, name, snapshotter string) (containerd.Image, *imageInfo, error) {
+	image, err := s.findImage(ctx, ref)
+	if err == nil {
+		info, err := s.imageInfo(ctx, image)
+		if !errdefs.IsNotFound(err) {
+			return image, info, err
+		}
+	} else if !errdefs.IsNotFound(native(err)) {
+		return nil, nil, err
+	}
+	image, err = s.pull(ctx, name, PullImageOptions{Unpack: true, Snapshotter: snapshotter})
+	if err != nil {
+		return nil, nil, fmt.Errorf("pulling %s: %w", quoted(name), err)
+	}
+	info, err := s.imageInfo(ctx, image)
+	return image, info, err
+}
+
+// unpack makes the image's layers into snapshots, and fetches those that are
+// not there.
+func (s *DefaultService) unpack(ctx context.Context, image containerd.Image, name, snapshotter string) error {
+	err := image.Unpack(ctx, snapshotter, unpackOpts()...)
+	if errdefs.IsNotFound(native(err)) {
+		_, err = s.fetch(ctx, name, PullImageOptions{Unpack: true, Snapshotter: snapshotter})
+	}
+	return err
+}

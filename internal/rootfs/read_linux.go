@@ -1,0 +1,86 @@
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"golang.org/x/sys/unix"
+)
+
+// errWhiteout says that an overlay's upper layer removed the file.
+var errWhiteout = errors.New("whiteout")
+
+// readFile opens name within dir as its root, without waiting for a FIFO's
+// other end, and reads it if it is a regular file of sane size.
+func readFile(dir, name string) (_ []byte, err error) {
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	defer func() { err = errors.Join(err, unix.Close(root)) }()
+	fd, err := unix.Openat2(root, name, &unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) {
+		return nil, specialFile(root, name)
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, specialFile(root, name)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("larger than %d bytes", maxFile)
+	}
+	return data, err
+}
+
+// specialFile tells an overlay's whiteout, a character device 0/0, from other
+// files that are not regular.
+func specialFile(root int, name string) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(root, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return &os.PathError{Op: "stat", Path: name, Err: err}
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 {
+		return errWhiteout
+	}
+	return ErrNotRegular
+}
+
+// layers returns the directories that mounts are made of, the topmost first,
+// or nil if they are not one bind or overlay mount.
+func layers(mounts []mount.Mount) []string {
+	if len(mounts) != 1 {
+		return nil
+	}
+	switch m := mounts[0]; m.Type {
+	case "bind", "rbind":
+		return []string{m.Source}
+	case "overlay":
+		var upper, lower []string
+		for _, opt := range m.Options {
+			if dir, ok := strings.CutPrefix(opt, "upperdir="); ok {
+				upper = []string{dir}
+			}
+			if dirs, ok := strings.CutPrefix(opt, "lowerdir="); ok {
+				lower = strings.Split(dirs, ":")
+			}
+		}
+		return append(upper, lower...)
+	}
+	return nil
+}

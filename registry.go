@@ -1,0 +1,105 @@
+package containerd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ctrdkit/containerd/internal/imageref"
+)
+
+// registry is the service's one way to registries: every pull shares its
+// connections and tokens.
+type registry struct {
+	once      sync.Once
+	transport *http.Transport
+	resolver  remotes.Resolver
+}
+
+func (r *registry) get(configured remotes.Resolver) remotes.Resolver {
+	r.once.Do(func() {
+		if configured != nil {
+			r.resolver = configured
+			return
+		}
+		r.transport = docker.DefaultHTTPTransport(nil)
+		client := &http.Client{Transport: r.transport}
+		r.resolver = docker.NewResolver(docker.ResolverOptions{
+			Hosts: docker.ConfigureDefaultRegistries(
+				docker.WithClient(client),
+				docker.WithPlainHTTP(docker.MatchLocalhost),
+				docker.WithAuthorizer(docker.NewDockerAuthorizer(docker.WithAuthClient(client))),
+			),
+		})
+	})
+	return r.resolver
+}
+
+func (r *registry) close() {
+	r.once.Do(func() {}) // nobody makes a transport any more
+	if r.transport != nil {
+		r.transport.CloseIdleConnections()
+	}
+}
+
+// pullResolver resolves a complete digest reference from the content store
+// where it can, and keeps fetches on the image's own registry.
+type pullResolver struct {
+	remotes.Resolver
+	content content.Store
+	foreign bool // follow the URLs that descriptors name
+}
+
+func (r *pullResolver) Resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
+	if dgst, ok := imageref.Digest(ref); ok {
+		if info, err := r.content.Info(ctx, dgst); err == nil {
+			desc := ocispec.Descriptor{Digest: dgst, Size: info.Size}
+			if desc.MediaType, err = mediaType(ctx, r.content, desc); err == nil {
+				return ref, desc, nil
+			}
+		}
+	}
+	return r.Resolver.Resolve(ctx, ref)
+}
+
+func (r *pullResolver) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, error) {
+	fetcher, err := r.Resolver.Fetcher(ctx, ref)
+	if err != nil || r.foreign {
+		return fetcher, err
+	}
+	return remotes.FetcherFunc(func(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+		desc.URLs = nil
+		return fetcher.Fetch(ctx, desc)
+	}), nil
+}
+
+// mediaType reads what kind of manifest a stored blob is.
+func mediaType(ctx context.Context, store content.Store, desc ocispec.Descriptor) (string, error) {
+	var m struct {
+		MediaType string            `json:"mediaType"`
+		Manifests []json.RawMessage `json:"manifests"`
+		Config    json.RawMessage   `json:"config"`
+	}
+	if err := readJSON(ctx, store, desc, &m); err != nil {
+		return "", err
+	}
+	switch {
+	case images.IsManifestType(m.MediaType), images.IsIndexType(m.MediaType):
+		return m.MediaType, nil
+	case m.MediaType != "":
+		return "", fmt.Errorf("media type %s: %w", quoted(m.MediaType), errdefs.ErrNotImplemented)
+	case m.Manifests != nil:
+		return ocispec.MediaTypeImageIndex, nil
+	}
+	return ocispec.MediaTypeImageManifest, nil
+}

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Fails if generated code differs from what is in the work tree.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+before=$(mktemp -d)
+trap 'rm -rf "$before"' EXIT
+cp -r internal/grpcmock "$before/"
+go generate ./...
+diff -r "$before/grpcmock" internal/grpcmock || { echo 'generated code was stale: commit the new one' >&2; exit 1; }

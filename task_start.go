@@ -1,0 +1,260 @@
+package containerd
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+)
+
+// StartTaskOptions says how [Service.StartTask] wires the task. nil and the
+// zero value are the same: no stdio, the output is discarded.
+type StartTaskOptions struct {
+	// UseStdio binds the task to this process's own stdin, stdout and stderr,
+	// until it ends or the service is closed; what it writes after that has no
+	// reader. The streams are looked up when the task starts. This process's
+	// terminal modes and window size are the caller's matter.
+	UseStdio bool
+	// Terminal gives the task a terminal. It is stored in the container's
+	// spec, and also on if the spec asks for it already. Without UseStdio the
+	// terminal's output is discarded.
+	Terminal bool
+	// FIFODir is the absolute path of the directory in which the FIFOs of
+	// UseStdio get a directory of their own. It is made if it is absent, and
+	// stays. "" means one below this user's runtime directory. It is ignored
+	// without UseStdio.
+	FIFODir string
+}
+
+// StartTask creates and starts the task of the container containerID, and
+// returns it running. A stopped old task is replaced. Without UseStdio the task
+// has no part in this process: it never blocks on its output, and goes on when
+// this process ends.
+//
+// It returns a not-found error if the container does not exist or its
+// executable does not, an already-exists error if there is a task that has not
+// stopped, an invalid-argument error for a bad FIFODir or a missing working
+// directory, and a permission-denied error for a file that can't be executed.
+// If it fails, or ctx ends before the task has been started, no task, shim or
+// FIFO is left, and the stored spec is what it was, or the error says what
+// remains.
+func (s *DefaultService) StartTask(ctx context.Context, containerID string, opts *StartTaskOptions) (containerd.Task, error) {
+	const op = "start task"
+	if opts == nil {
+		opts = &StartTaskOptions{}
+	}
+	err := firstError(checkID("containerID", containerID), checkFIFODir(*opts))
+	if err == nil {
+		ctx, err = s.begin(ctx)
+	}
+	if err != nil {
+		return nil, opError(ctx, op, containerID, err)
+	}
+	task, err := s.startTask(ctx, containerID, *opts)
+	if err != nil {
+		return nil, opError(ctx, op, containerID, err)
+	}
+	return s.scope().task(task), nil
+}
+
+func checkFIFODir(opts StartTaskOptions) error {
+	if !opts.UseStdio || opts.FIFODir == "" {
+		return nil
+	}
+	if err := checkOptional("FIFODir", opts.FIFODir); err != nil {
+		return err
+	}
+	if !filepath.IsAbs(opts.FIFODir) {
+		return invalid("FIFODir %s is not absolute", quoted(opts.FIFODir))
+	}
+	return nil
+}
+
+func (s *DefaultService) startTask(ctx context.Context, id string, opts StartTaskOptions) (containerd.Task, error) {
+	unlock, err := s.lockID(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	lasting, cancel := outlive(ctx)
+	defer cancel()
+	st := &starting{service: s, id: id, opts: opts}
+	task, err := st.run(ctx, lasting)
+	if err != nil {
+		return nil, s.takeBack(lasting, id, &st.undo, startError(err))
+	}
+	return task, nil
+}
+
+// starting is one start of a task. Its requests that make something are not
+// cut short when the call's context ends, so that what they made is known.
+type starting struct {
+	service *DefaultService
+	id      string
+	opts    StartTaskOptions
+	undo    undo
+
+	terminal bool
+	updated  bool     // the stored spec was changed for this start
+	absent   bool     // there was no task before
+	pending  bool     // the task was asked for, and may exist
+	pid      uint32   // of the created task, 0 until it is known
+	streams  *streams // nil unless attached
+}
+
+func (st *starting) run(ctx, lasting context.Context) (containerd.Task, error) {
+	s := st.service
+	record, err := s.load(ctx, st.id)
+	if err != nil {
+		return nil, err
+	}
+	if record, err = st.prepare(ctx, lasting, record); err != nil {
+		return nil, err
+	}
+	unmark := s.markStart(st.id)
+	st.undo.push("start mark", func(context.Context) error { return unmark() })
+	task, err := st.create(ctx, lasting, record)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := task.Start(lasting); err != nil {
+		return nil, err
+	}
+	if err := unmark(); err != nil {
+		return nil, err
+	}
+	if st.streams != nil {
+		st.streams.begin()
+		if err := s.watch(st.streams); err != nil {
+			return nil, err
+		}
+	}
+	return task, nil
+}
+
+// prepare decides on the terminal and looks for an old task, unless the new
+// one can be told from it anyway, by its FIFOs or its terminal.
+func (st *starting) prepare(ctx, lasting context.Context, record containers.Container) (containers.Container, error) {
+	s := st.service
+	inSpec, err := specTerminal(record.Spec)
+	if err != nil {
+		return record, err
+	}
+	st.terminal = st.opts.Terminal || inSpec
+	if st.terminal && !inSpec {
+		st.updated = true
+		return st.storeTerminal(lasting, record)
+	}
+	if st.opts.UseStdio {
+		return record, nil
+	}
+	p, err := s.process(ctx, st.id, "")
+	switch {
+	case errdefs.IsNotFound(err):
+		st.absent = true
+		return record, nil
+	case err != nil:
+		return record, err
+	}
+	st.absent = true
+	return record, s.replaceOld(ctx, st.id, p)
+}
+
+// create makes the task, after removing an old one if there is one.
+func (st *starting) create(ctx, lasting context.Context, record containers.Container) (containerd.Task, error) {
+	s := st.service
+	c, store, err := s.recorded(ctx, record)
+	if err != nil {
+		return nil, err
+	}
+	st.undo.push("streams", func(context.Context) error { return st.closeStreams() })
+	st.undo.push("task", st.remove)
+	for try := 1; ; try++ {
+		st.pending = true
+		task, err := c.NewTask(lasting, st.open(ctx))
+		if err == nil {
+			store.open()
+			st.pid = task.Pid()
+			return task, nil
+		}
+		if err := st.closeStreams(); err != nil {
+			return nil, err
+		}
+		if !isOccupied(err) {
+			return nil, err
+		}
+		st.pending = false
+		if try == retryLimit {
+			return nil, fmt.Errorf("%w: %w", err, errdefs.ErrAlreadyExists)
+		}
+		if err := s.makeRoom(ctx, st.id); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// open returns the creator of the task's streams.
+func (st *starting) open(ctx context.Context) cio.Creator {
+	return func(string) (cio.IO, error) {
+		want := stdio{attached: st.opts.UseStdio, terminal: st.terminal, dir: st.opts.FIFODir}
+		opened, err := st.service.openStdio(ctx, want, st.id, "")
+		if err != nil {
+			return nil, err
+		}
+		st.streams, _ = opened.(*streams)
+		return opened, nil
+	}
+}
+
+func (st *starting) closeStreams() error {
+	if st.streams == nil {
+		return nil
+	}
+	return st.streams.Close()
+}
+
+// remove is the undo step of the task: it removes the one that this start made.
+func (st *starting) remove(ctx context.Context) error {
+	if !st.pending {
+		return nil
+	}
+	s := st.service
+	p, err := s.process(ctx, st.id, "")
+	if err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	if err == nil {
+		if !st.made(p) {
+			return nil
+		}
+		if p.GetStatus() != tasktypes.Status_STOPPED {
+			if err := s.killAndWait(ctx, st.id, p.GetStatus()); err != nil {
+				return err
+			}
+		}
+	}
+	return s.deleteRecordOfTask(ctx, st.id)
+}
+
+// made tells whether p is the task that this start made, under the lock of its ID.
+func (st *starting) made(p *tasktypes.Process) bool {
+	created := p.GetStatus() == tasktypes.Status_CREATED
+	switch {
+	case st.pid != 0:
+		return p.GetPid() == st.pid
+	case st.streams != nil:
+		return p.GetStdout() == st.streams.Config().Stdout
+	case st.updated:
+		// Before, the spec asked for no terminal.
+		return created && p.GetTerminal()
+	}
+	return created && st.absent
+}
