@@ -14,6 +14,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// maxArguments is a quarter of the usual stack limit, as in the kernel.
+const maxArguments = 2 << 20
+
 // ExecTaskRequest describes a further process in a running task.
 type ExecTaskRequest struct {
 	// Args is the program and its arguments. Required. A program without a
@@ -96,7 +99,7 @@ func (s *DefaultService) execTask(ctx context.Context, id string, req ExecTaskRe
 	e := &executing{service: s, containerID: id, execID: "exec-" + strings.ToLower(rand.Text())}
 	code, err := e.run(ctx, lasting, process, req)
 	if err != nil {
-		return 0, s.takeBack(lasting, id, &e.undo, err)
+		return 0, s.takeBack(lasting, id, &e.undo, endedBy(ctx, err))
 	}
 	return code, nil
 }
@@ -130,7 +133,25 @@ func (s *DefaultService) execProcess(ctx context.Context, id string, req ExecTas
 	if spec.Process == nil {
 		return nil, fmt.Errorf("container's spec has no process: %w", errdefs.ErrFailedPrecondition)
 	}
-	return mergeProcess(spec.Process, req), nil
+	process := mergeProcess(spec.Process, req)
+	return process, checkSize(process)
+}
+
+// checkSize refuses arguments and environment that together are more than the
+// kernel takes with the usual stack limit of 8 MiB: some runtimes report it
+// only as an exit code.
+func checkSize(p *specs.Process) error {
+	const pointer = 8
+	size := 0
+	for _, list := range [][]string{p.Args, p.Env} {
+		for _, text := range list {
+			size += len(text) + 1 + pointer
+		}
+	}
+	if size > maxArguments {
+		return invalid("Args and environment have %d bytes together, the limit is %d", size, maxArguments)
+	}
+	return nil
 }
 
 // checkRunning returns a failed-precondition error unless the task is running.

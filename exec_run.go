@@ -46,7 +46,14 @@ func (e *executing) run(ctx, lasting context.Context, process *specs.Process, re
 	if ended.gone {
 		return 0, fmt.Errorf("%w: %w", errExecGone, errdefs.ErrFailedPrecondition)
 	}
-	return ended.code, e.finish(lasting, io)
+	if err := e.finish(lasting, io); err != nil {
+		return 0, err
+	}
+	e.undo = undo{}
+	if ended.code == runtimeFailure {
+		return ended.code, e.probe(lasting, process)
+	}
+	return ended.code, nil
 }
 
 func (e *executing) create(ctx context.Context, process *specs.Process, config cio.Config) error {

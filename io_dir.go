@@ -146,8 +146,7 @@ func fifosInUse(dir string) bool {
 		fd, err := unix.Open(filepath.Join(dir, name), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		switch {
 		case err == nil:
-			unix.Close(fd)
-			return true
+			return unix.Close(fd) == nil
 		case !errors.Is(err, unix.ENXIO) && !errors.Is(err, unix.ENOENT):
 			return true
 		}

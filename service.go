@@ -102,6 +102,7 @@ type DefaultService struct {
 	sweep    sweeper
 
 	fifoSweep fifoSweeper
+	markSweep sync.Once
 	watchers  watchers
 
 	closeOnce sync.Once

@@ -81,7 +81,7 @@ func parseTaskFilter(text string) (filters.Filter, error) {
 	}
 	match, err := filter.ParseTask(text)
 	if err != nil {
-		return nil, fmt.Errorf("Filter %w", err)
+		return nil, fmt.Errorf("field Filter: %w", err)
 	}
 	return match, nil
 }

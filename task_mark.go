@@ -20,6 +20,8 @@ const (
 	// markWindow is how long after its mark was written a task's process can
 	// have been made by the call that wrote it.
 	markWindow = 60 * ticksPerSecond
+	// markLifetime is how long a dead process's mark counts.
+	markLifetime = 60 * 60 * ticksPerSecond
 	// ticksPerSecond is the unit of process start times: USER_HZ, the same on
 	// every Linux architecture that Go supports.
 	ticksPerSecond = 100
@@ -37,6 +39,7 @@ func (s *DefaultService) markStart(id string) (remove func() error) {
 	if err != nil {
 		return none
 	}
+	s.markSweep.Do(func() { sweepMarks(dir) })
 	path := filepath.Join(dir, s.markKey(id)+"-"+rand.Text()[:8])
 	text := fmt.Sprintf("%s\n%d\n", s.owner, bootTicks())
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -50,6 +53,24 @@ func removeMark(path string) error {
 		return err
 	}
 	return nil
+}
+
+// sweepMarks removes the marks that dead processes left long ago. One that
+// can't be removed does no harm.
+func sweepMarks(dir string) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		return
+	}
+	for _, path := range paths {
+		o, at, err := readMark(path)
+		if err != nil || !o.dead() || bootTicks() < at+markLifetime {
+			continue
+		}
+		if err := removeMark(path); err != nil {
+			return
+		}
+	}
 }
 
 // markKey names the daemon's address, the namespace and the container.

@@ -86,7 +86,7 @@ func (s *DefaultService) startTask(ctx context.Context, id string, opts StartTas
 	st := &starting{service: s, id: id, opts: opts}
 	task, err := st.run(ctx, lasting)
 	if err != nil {
-		return nil, s.takeBack(lasting, id, &st.undo, startError(err))
+		return nil, s.takeBack(lasting, id, &st.undo, startError(endedBy(ctx, err)))
 	}
 	return task, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -96,10 +97,10 @@ func spawn(l *layout, log *logTail, plan spawnPlan) (*child, error) {
 func reexec(plan spawnPlan, log *os.File, files []*os.File) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{"containerd-embedded"}
-	cmd.Env = append(os.Environ(), roleEnv+"="+plan.role)
+	cmd.Env = append(childEnv(), roleEnv+"="+plan.role)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = append(files, plan.join...)
+	cmd.ExtraFiles = slices.Concat(files, plan.join)
 	// A session of its own keeps the terminal's signals away.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
 	if plan.newNamespaces || plan.subIDs != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/containerd/plugin"
 
+	// The plugins that a daemon has besides plugingraph's services register themselves.
 	_ "github.com/containerd/containerd/v2/core/runtime/v2"
 	_ "github.com/containerd/containerd/v2/plugins/diff/walking/plugin"
 	_ "github.com/containerd/containerd/v2/plugins/snapshots/native/plugin"

@@ -114,10 +114,11 @@ func cloneInto(userNS, mountNS uintptr, path *byte, argv, envv **byte) (uintptr,
 		goto fail
 	}
 	code++
-	_, _, errno = syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)),
+	syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)), //nolint:errcheck // it returns only if it failed
 		uintptr(unsafe.Pointer(argv)), uintptr(unsafe.Pointer(envv)))
 fail:
 	for {
-		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 100+code, 0, 0)
+		syscall.RawSyscall( //nolint:errcheck // nobody is left to be told
+			unix.SYS_EXIT_GROUP, 100+code, 0, 0)
 	}
 }

@@ -134,7 +134,9 @@ func (d *daemon) start(ctx context.Context) (err error) {
 		return err
 	}
 	tmp := filepath.Join(d.Root, "tmpmounts")
-	mount.SetTempMountLocation(tmp)
+	if err := mount.SetTempMountLocation(tmp); err != nil {
+		return err
+	}
 	if _, err := mount.CleanupTempMounts(0); err != nil {
 		log.G(ctx).WithError(err).Warn("unmounting temporary mounts of an earlier run")
 	}

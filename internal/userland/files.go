@@ -44,12 +44,12 @@ func without(args []string, flag string) ([]string, bool) {
 
 func mkdir(args []string) error {
 	args, parents := without(args, "-p")
-	make := os.Mkdir
+	create := os.Mkdir
 	if parents {
-		make = os.MkdirAll
+		create = os.MkdirAll
 	}
 	for _, name := range args {
-		if err := make(name, 0o755); err != nil {
+		if err := create(name, 0o755); err != nil {
 			return err
 		}
 	}
@@ -107,7 +107,7 @@ func readlink(args []string) error {
 
 func chmod(args []string) error {
 	if len(args) < 2 {
-		return errors.New("usage: chmod MODE FILE...")
+		return errors.New("usage: chmod MODE FILE [FILE]..., modes are octal")
 	}
 	mode, err := strconv.ParseUint(args[0], 8, 32)
 	if err != nil {
