@@ -17,6 +17,10 @@ import (
 // output that a child of the process still holds open.
 const execDeleteLimit = time.Second
 
+// endingLimit is how long an exec that failed for no known reason waits for
+// the task's exit, which would be the reason.
+const endingLimit = 250 * time.Millisecond
+
 func (e *executing) run(ctx, lasting context.Context, process *specs.Process, req ExecTaskRequest) (uint32, error) {
 	s := e.service
 	want := stdio{attached: req.UseStdio, terminal: req.Terminal}
@@ -88,10 +92,25 @@ func (e *executing) explain(ctx context.Context, err error) error {
 	if isContextError(err) || errdefs.IsUnavailable(err) {
 		return err
 	}
-	if stateErr := e.service.checkRunning(ctx, e.containerID); errdefs.IsFailedPrecondition(stateErr) {
+	stateErr := e.service.checkRunning(ctx, e.containerID)
+	if stateErr == nil && errdefs.IsInternal(err) && e.taskEnds(ctx) {
+		stateErr = e.service.checkRunning(ctx, e.containerID)
+	}
+	if errdefs.IsFailedPrecondition(stateErr) {
 		return stateErr
 	}
 	return err
+}
+
+// taskEnds waits briefly for the task's exit: a task whose process was killed
+// still counts as running until its shim has seen the end.
+func (e *executing) taskEnds(ctx context.Context) bool {
+	ctx, cancel := e.service.within(ctx, endingLimit)
+	defer cancel()
+	w := e.service.startWait(ctx, e.containerID, "")
+	defer w.stop()
+	_, err := w.result(ctx)
+	return err == nil
 }
 
 // finish drains the output of the ended process and removes its record. The

@@ -162,7 +162,7 @@ func (s *DefaultService) begin(ctx context.Context) (context.Context, error) {
 	default:
 	}
 	s.wakeConnection(ctx)
-	return s.scope().context(ctx), nil
+	return withLogger(s.scope().context(ctx)), nil
 }
 
 // wakeConnection ends the back-off of a lost connection and waits briefly for

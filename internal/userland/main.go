@@ -30,9 +30,9 @@ func main() {
 		fmt.Fprintf(os.Stderr, "%s: no such command\n", name)
 		os.Exit(127)
 	}
-	if os.Getpid() == 1 {
+	if os.Getpid() == 1 && name != "pause" {
 		// As PID 1, a C program without a handler is not touched by these; Go's
-		// runtime has handlers that would end it.
+		// runtime has handlers that would end it. pause has one for the first two.
 		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 	}
 	err := run(args)
