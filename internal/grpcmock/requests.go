@@ -64,7 +64,10 @@ func (s *Server) Inject(hook Hook) {
 }
 
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
-	err = s.handle(ctx, info.FullMethod, func() error {
+	err = s.handle(ctx, info.FullMethod, func(hook func() error) error {
+		if err := hook(); err != nil {
+			return err
+		}
 		resp, err = next(ctx, req)
 		return err
 	})
@@ -72,12 +75,28 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 }
 
 func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	return s.handle(stream.Context(), info.FullMethod, func() error { return next(srv, stream) })
+	return s.handle(stream.Context(), info.FullMethod, func(hook func() error) error {
+		return next(srv, &hookedStream{ServerStream: stream, hook: sync.OnceValue(hook)})
+	})
+}
+
+// hookedStream calls the hook once the first message has come: a client that is
+// still sending it when the stream ends does not get to see the error.
+type hookedStream struct {
+	grpc.ServerStream
+	hook func() error
+}
+
+func (h *hookedStream) RecvMsg(m any) error {
+	if err := h.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return h.hook()
 }
 
 // handle records a request and answers it with the hook's error or the mock's
 // answer. Errors of errdefs become gRPC statuses, as the daemon makes them.
-func (s *Server) handle(ctx context.Context, method string, answer func() error) (err error) {
+func (s *Server) handle(ctx context.Context, method string, answer func(hook func() error) error) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			s.t.Errorf("%s: %v", method, reason)
@@ -88,12 +107,13 @@ func (s *Server) handle(ctx context.Context, method string, answer func() error)
 	if values := metadata.ValueFromIncomingContext(ctx, namespaces.GRPCHeader); len(values) > 0 {
 		call.Namespace = values[0]
 	}
-	if hook := s.requests.add(call); hook != nil {
-		if err := hook(ctx, call); err != nil {
-			return errgrpc.ToGRPC(err)
+	hook := s.requests.add(call)
+	return errgrpc.ToGRPC(answer(func() error {
+		if hook == nil {
+			return nil
 		}
-	}
-	return errgrpc.ToGRPC(answer())
+		return hook(ctx, call)
+	}))
 }
 
 func unimplemented(_ any, stream grpc.ServerStream) error {
