@@ -176,7 +176,7 @@ func (l *heldLease) release() {
 	if l.service == nil {
 		return
 	}
-	ctx, cancel := detach(l.Context)
+	ctx, cancel := context.WithTimeout(l.Context, undoLimit)
 	defer cancel()
 	u := &undo{}
 	u.push("lease", l.drop)

@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ctrdkit/containerd/internal/imageref"
@@ -60,16 +61,30 @@ type pullResolver struct {
 	foreign bool // follow the URLs that descriptors name
 }
 
+// Resolve asks the registry only for what is not stored: a store that can't
+// answer is an error, not a reason to fetch.
 func (r *pullResolver) Resolve(ctx context.Context, ref string) (string, ocispec.Descriptor, error) {
 	if dgst, ok := imageref.Digest(ref); ok {
-		if info, err := r.content.Info(ctx, dgst); err == nil {
-			desc := ocispec.Descriptor{Digest: dgst, Size: info.Size}
-			if desc.MediaType, err = mediaType(ctx, r.content, desc); err == nil {
-				return ref, desc, nil
-			}
+		desc, err := r.stored(ctx, dgst)
+		if err == nil {
+			return ref, desc, nil
+		}
+		if !errdefs.IsNotFound(err) && !errdefs.IsNotImplemented(err) && !errdefs.IsFailedPrecondition(err) {
+			return "", ocispec.Descriptor{}, err
 		}
 	}
 	return r.Resolver.Resolve(ctx, ref)
+}
+
+// stored describes the manifest dgst if it is in the content store.
+func (r *pullResolver) stored(ctx context.Context, dgst digest.Digest) (ocispec.Descriptor, error) {
+	info, err := r.content.Info(ctx, dgst)
+	if err != nil {
+		return ocispec.Descriptor{}, native(err)
+	}
+	desc := ocispec.Descriptor{Digest: dgst, Size: info.Size}
+	desc.MediaType, err = mediaType(ctx, r.content, desc)
+	return desc, native(err)
 }
 
 func (r *pullResolver) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, error) {

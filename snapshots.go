@@ -20,6 +20,14 @@ func gcRoot(now time.Time) (key, value string) {
 	return labelRoot, now.UTC().Format(time.RFC3339)
 }
 
+// SnapshotCommitResult names the snapshots of a commit that goes on: what was
+// committed, and the active snapshot made on it. No method of [Service] returns
+// it; it is the common form for callers that commit and prepare in one step.
+type SnapshotCommitResult struct {
+	VersionSnapshotID string // name of the committed snapshot
+	ActiveSnapshotID  string // key of the active snapshot on it
+}
+
 // CommitSnapshot turns the active snapshot key into the committed snapshot
 // name, which garbage collection keeps until it is removed. key is gone then.
 //
@@ -59,8 +67,18 @@ func (s *DefaultService) commit(ctx context.Context, snapshotter, name, key stri
 	}
 	lasting, cancel := outlive(ctx) // a commit can't be taken back, so it is not cut short
 	defer cancel()
+	sn, origin := s.client.SnapshotService(snapshotter), s.newOrigin()
 	k, v := gcRoot(s.clock.Now())
-	return s.client.SnapshotService(snapshotter).Commit(lasting, name, key, snapshots.WithLabels(map[string]string{k: v}))
+	err = sn.Commit(lasting, name, key, snapshots.WithLabels(map[string]string{k: v, extensionOrigin: origin}))
+	if err == nil || errdefs.IsNotFound(err) || errdefs.IsAlreadyExists(err) {
+		return err
+	}
+	// The answer may have been lost: the label tells whether the commit was made.
+	s.wakeConnection(lasting)
+	if info, lookErr := sn.Stat(lasting, name); lookErr == nil && info.Labels[extensionOrigin] == origin {
+		return nil
+	}
+	return err
 }
 
 func (s *DefaultService) checkStopped(ctx context.Context, id string) error {

@@ -53,11 +53,11 @@ func TestKilledDaemonIsAdopted(t *testing.T) {
 	task := requireRunning(ctx, t, client, "a", pid)
 	exited, err := task.Wait(ctx)
 	require.NoError(t, err)
-	require.NoError(t, task.Kill(ctx, syscall.SIGTERM))
+	require.NoError(t, task.Kill(ctx, syscall.SIGKILL))
 	status := <-exited
 	code, _, err := status.Result()
 	require.NoError(t, err)
-	require.Zero(t, code)
+	require.EqualValues(t, 128+syscall.SIGKILL, code)
 	runContainer(ctx, t, client, "b")
 }
 

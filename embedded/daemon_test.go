@@ -80,7 +80,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	stopped := runContainer(ctx, t, client, "stopped")
 	exited, err := stopped.Wait(ctx)
 	require.NoError(t, err)
-	require.NoError(t, stopped.Kill(ctx, syscall.SIGTERM))
+	require.NoError(t, stopped.Kill(ctx, syscall.SIGKILL))
 	<-exited
 	orphan := runContainer(ctx, t, client, "orphan")
 	require.NoError(t, client.ContainerService().Delete(ctx, "orphan"))

@@ -97,8 +97,9 @@ func configFile(t testing.TB, img v1.Image) *v1.ConfigFile {
 	return config
 }
 
-// runContainer imports the image if need be and starts a container that waits
-// for SIGTERM.
+// runContainer imports the image if need be and starts a container that runs
+// until it is killed. Other signals may come before its process listens, and are
+// then lost, as always for the first process of a PID namespace.
 func runContainer(ctx context.Context, t testing.TB, client *containerd.Client, id string) containerd.Task {
 	t.Helper()
 	task := newTask(ctx, t, client, id)
@@ -118,7 +119,7 @@ func newTask(ctx context.Context, t testing.TB, client *containerd.Client, id st
 	}
 	c, err := client.NewContainer(ctx, id,
 		containerd.WithNewSnapshot(id, img),
-		containerd.WithNewSpec(oci.WithImageConfigArgs(img, []string{"wait"})))
+		containerd.WithNewSpec(oci.WithImageConfig(img)))
 	require.NoError(t, err)
 	task, err := c.NewTask(ctx, cio.NullIO)
 	require.NoError(t, err)

@@ -2,19 +2,14 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/signal"
-	"strings"
-	"syscall"
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "wait" {
-		terminate := make(chan os.Signal, 1)
-		signal.Notify(terminate, syscall.SIGTERM)
-		<-terminate
-		return
+	never := make(chan os.Signal, 1)
+	signal.Notify(never, os.Interrupt)
+	for {
+		<-never
 	}
-	fmt.Println(strings.Join(os.Args[1:], " "))
 }
