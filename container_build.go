@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/contrib/seccomp"
@@ -110,14 +112,18 @@ func checkProcess(p *specs.Process) error {
 	)
 }
 
+// defaultPath is the PATH of images that have none, as in Docker.
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 // withImageSettings takes command, environment and working directory from the
-// image's configuration. Where that has no environment, the default PATH stays.
+// image's configuration.
 func withImageSettings(config ocispec.ImageConfig) oci.SpecOpts {
 	return func(_ context.Context, _ oci.Client, _ *containers.Container, spec *oci.Spec) error {
 		p := spec.Process
-		p.Args = append(append([]string{}, config.Entrypoint...), config.Cmd...)
-		if len(config.Env) > 0 {
-			p.Env = append([]string{}, config.Env...)
+		p.Args = slices.Concat(config.Entrypoint, config.Cmd)
+		p.Env = slices.Clone(config.Env)
+		if !slices.ContainsFunc(p.Env, func(entry string) bool { return strings.HasPrefix(entry, "PATH=") }) {
+			p.Env = slices.Insert(p.Env, 0, defaultPath)
 		}
 		p.Cwd = "/"
 		if config.WorkingDir != "" {

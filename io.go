@@ -2,7 +2,6 @@ package containerd
 
 import (
 	"context"
-	"os"
 
 	"github.com/containerd/containerd/v2/pkg/cio"
 )
@@ -14,15 +13,23 @@ type stdio struct {
 	dir      string // where the FIFOs go; "" means a directory of our own
 }
 
-// open makes the streams of one process. Those that are not attached have no
-// part in this process: the shim discards what the container writes.
+// devNull is where the shim's side discards output.
+const devNull = "/dev/null"
+
+// openStdio makes the streams of one process. Those that are not attached have
+// no part in this process: the shim discards what the container writes.
 func (s *DefaultService) openStdio(ctx context.Context, want stdio, containerID, execID string) (cio.IO, error) {
 	if want.attached {
 		return s.openStreams(ctx, want, containerID, execID)
 	}
-	if want.terminal {
+	switch {
+	case want.terminal:
 		// A terminal needs something on its other side, which the shim opens.
-		return sink{Terminal: true, Stdout: os.DevNull}, nil
+		return sink{Terminal: true, Stdout: devNull}, nil
+	case execID != "":
+		// What has no path gets the null device from the shim, opened for reading
+		// only. Runtimes open it again for a task, but not for an exec.
+		return sink{Stdout: devNull, Stderr: devNull}, nil
 	}
 	return sink{}, nil
 }

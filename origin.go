@@ -31,12 +31,16 @@ func recordOrigin(record containers.Container) string {
 	return string(origin.GetValue())
 }
 
-// pushSnapshot makes u remove the snapshot key if it carries origin.
+// pushSnapshot makes u remove the snapshot key if it carries origin. There is
+// none in a snapshotter that the daemon does not have.
 func (s *DefaultService) pushSnapshot(u *undo, snapshotter, key, origin string) {
 	sn := s.client.SnapshotService(snapshotter)
 	u.push("snapshot "+quoted(key), func(ctx context.Context) error {
 		info, err := sn.Stat(ctx, key)
-		if err != nil || info.Labels[extensionOrigin] != origin {
+		switch {
+		case errdefs.IsInvalidArgument(err):
+			return nil
+		case err != nil || info.Labels[extensionOrigin] != origin:
 			return err
 		}
 		return sn.Remove(ctx, key)

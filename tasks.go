@@ -42,10 +42,10 @@ func (s *DefaultService) task(ctx context.Context, containerID string) (containe
 	}
 	store.open()
 	task, err := c.Task(ctx, cio.Load)
-	if isContextError(native(err)) && ctx.Err() == nil {
-		return nil, errShimSilent
+	if err != nil {
+		return nil, silentShim(ctx, err)
 	}
-	return task, err
+	return task, nil
 }
 
 // kill sends a signal to a task's process, or with all to all of them.

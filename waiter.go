@@ -20,6 +20,8 @@ const (
 	// waitFailures is how often in a row a wait may fail, although the daemon
 	// answers and the process runs, before its error is the caller's.
 	waitFailures = 10
+	// deadlineSlack is how much earlier than its context a request may end.
+	deadlineSlack = 100 * time.Millisecond
 )
 
 // exit is how a process ended.
@@ -138,10 +140,19 @@ func (s *DefaultService) process(ctx context.Context, containerID, execID string
 	if err = native(err); err == nil {
 		return r.GetProcess(), nil
 	}
-	if isContextError(err) && ctx.Err() == nil {
-		return nil, errShimSilent
+	return nil, silentShim(ctx, err)
+}
+
+// silentShim returns errShimSilent for an ended context that is not ctx. The
+// daemon is told when ctx ends, and can give up a moment before it does.
+func silentShim(ctx context.Context, err error) error {
+	if !isContextError(native(err)) || ctx.Err() != nil {
+		return err
 	}
-	return nil, err
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < deadlineSlack {
+		return err
+	}
+	return errShimSilent
 }
 
 // pause waits for d, or less if the connection was lost and comes back.

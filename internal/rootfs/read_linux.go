@@ -29,6 +29,9 @@ func readFile(dir, name string) (_ []byte, err error) {
 	if errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) {
 		return nil, specialFile(root, name)
 	}
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+		return nil, fmt.Errorf("%w: %w", err, ErrUnusable)
+	}
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: name, Err: err}
 	}
@@ -43,7 +46,7 @@ func readFile(dir, name string) (_ []byte, err error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("larger than %d bytes", maxFile)
+		err = fmt.Errorf("larger than %d bytes: %w", maxFile, ErrUnusable)
 	}
 	return data, err
 }
@@ -58,8 +61,10 @@ func specialFile(root int, name string) error {
 	if st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 {
 		return errWhiteout
 	}
-	return ErrNotRegular
+	return errNotRegular
 }
+
+var errNotRegular = fmt.Errorf("not a regular file: %w", ErrUnusable)
 
 // layers returns the directories that mounts are made of, the topmost first,
 // or nil if they are not one bind or overlay mount.

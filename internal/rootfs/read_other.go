@@ -22,7 +22,7 @@ func readFile(dir, name string) (_ []byte, err error) {
 	if info, err := root.Stat(name); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {
-		return nil, ErrNotRegular
+		return nil, ErrUnusable
 	}
 	f, err := root.Open(name)
 	if err != nil {

@@ -10,14 +10,16 @@ import (
 	"os"
 
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/errdefs"
 )
 
 // maxFile is the largest file that is read.
 const maxFile = 10 << 20
 
-// ErrNotRegular is wrapped by the error for a file that is a directory, device,
-// FIFO or socket.
-var ErrNotRegular = errors.New("not a regular file")
+// ErrUnusable is wrapped by the error for a file that no program would read with
+// profit: a directory, device, FIFO or socket, a link that leads nowhere, or more
+// than 10 MiB. It is a failed precondition.
+var ErrUnusable = fmt.Errorf("unusable file: %w", errdefs.ErrFailedPrecondition)
 
 // ReadFiles returns the contents of the named files, which are relative to the
 // root of mounts; a file that does not exist is nil. Links are followed within
