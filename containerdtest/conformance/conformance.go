@@ -1,0 +1,101 @@
+// Package conformance is the contract of containerd.Service as a test suite.
+// It runs over any backend: a real daemon, an in-process one, or a wrapper of
+// Service in another module.
+//
+//	func TestConformance(t *testing.T) {
+//		conformance.Run(t, func(t *testing.T) conformance.Backend { ... })
+//	}
+//
+// Every subtest is one sentence of the contract. What the service did is
+// looked at through a plain containerd client, never through the service
+// alone, and after every case the suite checks that nothing is left in the
+// namespace.
+package conformance
+
+import (
+	"testing"
+
+	client "github.com/containerd/containerd/v2/client"
+
+	"github.com/ctrdkit/containerd"
+)
+
+// Backend is what one case runs on. Members that are nil or empty skip the
+// cases that need them, by name.
+type Backend struct {
+	// Service is under test. Required.
+	Service containerd.Service
+	// Client is a plain client of the same daemon. Required.
+	Client *client.Client
+	// Namespace is the namespace that Service acts in, used by nothing else
+	// and empty at the start of the case. Required.
+	Namespace string
+	// Snapshotter is the one that Service uses when none is named. Required.
+	Snapshotter string
+	// Image is a reference that can be pulled, of an image with the usual
+	// commands (sh, sleep, cat, echo, true, false, env, id, pwd) whose default
+	// command is a long sleep that ends at SIGTERM. Required.
+	Image string
+	// Private returns a backend on a daemon that no other case uses, with a
+	// Restart. It is called for the cases that need one. Optional.
+	Private Open
+	// Restart ends the daemon as a crash would and starts it again on the same
+	// state and address. Optional.
+	Restart func(t *testing.T)
+}
+
+// Open returns a backend for one case and registers its end with t.Cleanup.
+type Open func(t *testing.T) Backend
+
+// Run runs the whole suite, one subtest per sentence of the contract.
+func Run(t *testing.T, open Open) {
+	for _, group := range groups {
+		t.Run(group.name, func(t *testing.T) {
+			for _, c := range group.cases {
+				t.Run(c.name, func(t *testing.T) {
+					t.Parallel()
+					b := open(t)
+					if c.needs != nil && b.Private != nil {
+						b = b.Private(t)
+					}
+					if c.needs != nil {
+						if missing := c.needs(b); missing != "" {
+							t.Skipf("the backend has no %s", missing)
+						}
+					}
+					c.run(newEnv(t, b))
+				})
+			}
+		})
+	}
+}
+
+// Count returns how many cases the suite has.
+func Count() int {
+	n := 0
+	for _, group := range groups {
+		n += len(group.cases)
+	}
+	return n
+}
+
+type group struct {
+	name  string
+	cases []testCase
+}
+
+// testCase is one sentence of the contract.
+type testCase struct {
+	name  string
+	run   func(e *env)
+	needs func(Backend) (missing string) // nil if every backend can run it
+}
+
+var groups = []group{
+	{"all methods", allMethods},
+	{"images", imageCases},
+	{"containers", containerCases},
+	{"snapshots", snapshotCases},
+	{"tasks", taskCases},
+	{"exec", execCases},
+}

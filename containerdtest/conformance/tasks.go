@@ -1,0 +1,25 @@
+package conformance
+
+import "slices"
+
+// taskCases are the contract of TaskService without ExecTask.
+var taskCases = slices.Concat(
+	startCases,
+	startTerminalCases,
+	startFailureCases,
+	stopCases,
+	stopWaitCases,
+	deleteTaskCases,
+	listTaskCases,
+	taskHandleCases,
+	taskRestartCases,
+)
+
+// execCases are the contract of ExecTask.
+var execCases = slices.Concat(
+	execResultCases,
+	execSettingCases,
+	execRefusalCases,
+	execStateCases,
+	execEndCases,
+)

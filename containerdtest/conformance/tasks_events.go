@@ -1,0 +1,69 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/containerd/containerd/api/events"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/typeurl/v2"
+)
+
+// native gives a raw gRPC error of the plain client its class.
+func native(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errgrpc.ToNative(err)
+}
+
+// execEvents subscribes to the execs that are started in the case's namespace.
+func (e *env) execEvents() <-chan *events.TaskExecStarted {
+	e.Helper()
+	const marker = "/conformance/subscribed"
+	ctx, cancel := context.WithCancel(e.raw)
+	e.Cleanup(cancel)
+	envelopes, errs := e.Client.Subscribe(ctx,
+		fmt.Sprintf("namespace==%q,topic==%q", e.Namespace, "/tasks/exec-started"),
+		fmt.Sprintf("namespace==%q,topic==%q", e.Namespace, marker))
+
+	// The daemon does not say when a subscription is in force: publish until
+	// an event comes back.
+	for subscribed := false; !subscribed; {
+		e.ok(e.Client.EventService().Publish(e.raw, marker, &events.TaskExecStarted{}))
+		select {
+		case <-envelopes:
+			subscribed = true
+		case err := <-errs:
+			e.Fatalf("subscribing: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	started := make(chan *events.TaskExecStarted, 1024)
+	go func() {
+		for {
+			select {
+			case envelope := <-envelopes:
+				if event, err := typeurl.UnmarshalAny(envelope.Event); err == nil && envelope.Topic != marker {
+					started <- event.(*events.TaskExecStarted)
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return started
+}
+
+// nextExec returns the next exec that is started.
+func (e *env) nextExec(started <-chan *events.TaskExecStarted) *events.TaskExecStarted {
+	e.Helper()
+	select {
+	case event := <-started:
+		return event
+	case <-e.ctx.Done():
+		e.Fatal("no exec was started")
+		return nil
+	}
+}

@@ -1,0 +1,139 @@
+package integration_test
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ctrdkit/containerd"
+	"github.com/ctrdkit/containerd/containerdtest/conformance"
+	"github.com/ctrdkit/containerd/embedded"
+)
+
+// helperEnv makes this test binary act as another process of a test.
+const helperEnv = "INTEGRATION_HELPER"
+
+func isHelper() bool { return os.Getenv(helperEnv) != "" }
+
+// daemonLog shows the daemon's log when DAEMON_LOG is set.
+func daemonLog() io.Writer {
+	if os.Getenv("DAEMON_LOG") != "" {
+		return os.Stderr
+	}
+	return nil
+}
+
+// backend opens a service in a new namespace of the daemon at address. At the
+// end of the test the namespace is emptied and removed.
+func backend(t *testing.T, address string, opts ...containerd.Option) conformance.Backend {
+	t.Helper()
+	raw, err := client.New(address)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, raw.Close()) })
+
+	namespace := "test-" + strings.ToLower(rand.Text()[:12])
+	opts = append([]containerd.Option{containerd.WithAddress(address), containerd.WithNamespace(namespace)}, opts...)
+	svc, err := containerd.Open(t.Context(), opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		removeNamespace(t, raw, namespace)
+	})
+	t.Cleanup(func() { assert.NoError(t, svc.Close()) })
+
+	capabilities, err := svc.Capabilities(t.Context())
+	require.NoError(t, err)
+	return conformance.Backend{
+		Service:     svc,
+		Client:      raw,
+		Namespace:   namespace,
+		Snapshotter: capabilities.Snapshotter,
+		Image:       shared.image,
+		Private:     private,
+	}
+}
+
+// private opens a service on a daemon of its own, which can be killed and
+// started again.
+func private(t *testing.T) conformance.Backend {
+	t.Helper()
+	// The socket's path must be short, and so must the root's that it depends on.
+	root, err := os.MkdirTemp("", "it-")
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(root)) })
+	start := func() *embedded.Daemon {
+		d, err := embedded.Start(t.Context(), &embedded.Options{Root: root, Log: daemonLog()})
+		require.NoError(t, err)
+		return d
+	}
+	d := start()
+	t.Cleanup(func() { assert.NoError(t, d.Close()) })
+	b := backend(t, d.Address())
+	b.Private = nil
+	b.Restart = func(t *testing.T) {
+		address := d.Address()
+		require.NoError(t, syscall.Kill(d.PID(), syscall.SIGKILL))
+		<-d.Done()
+		d = start()
+		require.Equal(t, address, d.Address(), "the daemon comes back at its address")
+	}
+	return b
+}
+
+// removeNamespace removes everything that a test made on purpose, through a
+// plain client, and checks that the daemon then has nothing left of it.
+func removeNamespace(t *testing.T, c *client.Client, namespace string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(namespaces.WithNamespace(context.Background(), namespace), time.Minute)
+	defer cancel()
+
+	list, err := c.ImageService().List(ctx)
+	require.NoError(t, err)
+	for _, image := range list {
+		err := c.ImageService().Delete(ctx, image.Name)
+		assert.True(t, err == nil || errdefs.IsNotFound(err), "deleting image: %v", err)
+	}
+	for _, name := range []string{"overlayfs", "native"} {
+		unprotect(ctx, t, c.SnapshotService(name))
+	}
+	// A lease that ends synchronously runs the garbage collection.
+	lease, err := c.LeasesService().Create(ctx, leases.WithRandomID())
+	require.NoError(t, err)
+	require.NoError(t, c.LeasesService().Delete(ctx, lease, leases.SynchronousDelete))
+
+	for _, name := range []string{"overlayfs", "native"} {
+		err := c.SnapshotService(name).Walk(ctx, func(_ context.Context, info snapshots.Info) error {
+			t.Errorf("snapshot %s is left in %s: %v", info.Name, name, info.Labels)
+			return nil
+		})
+		assert.True(t, err == nil || errdefs.IsInvalidArgument(err) || errdefs.IsNotFound(err), "walking %s: %v", name, err)
+	}
+	err = c.NamespaceService().Delete(ctx, namespace)
+	assert.True(t, err == nil || errdefs.IsNotFound(err), "deleting the namespace: %v", err)
+}
+
+// unprotect removes the labels that keep snapshots from garbage collection.
+func unprotect(ctx context.Context, t *testing.T, sn snapshots.Snapshotter) {
+	t.Helper()
+	err := sn.Walk(ctx, func(ctx context.Context, info snapshots.Info) error {
+		if _, ok := info.Labels["containerd.io/gc.root"]; !ok {
+			return nil
+		}
+		delete(info.Labels, "containerd.io/gc.root")
+		_, err := sn.Update(ctx, info, "labels")
+		return err
+	})
+	assert.True(t, err == nil || errdefs.IsInvalidArgument(err) || errdefs.IsNotFound(err), "walking snapshots: %v", err)
+}
