@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	tasktypes "github.com/containerd/containerd/api/types/task"
@@ -37,25 +36,58 @@ func (s *DefaultService) DeleteContainer(ctx context.Context, id string, opts *D
 	return opError(ctx, op, id, err)
 }
 
+// deleteContainer gives the lock up while it waits for a created task that it
+// killed, and looks again when it has it back.
 func (s *DefaultService) deleteContainer(ctx context.Context, id string, opts DeleteContainerOptions) error {
+	for {
+		created, err := s.deleteUnlessCreated(ctx, id, opts)
+		if err != nil || created == nil {
+			return err
+		}
+		if err := s.killAndWait(ctx, id, created.GetStatus()); err != nil {
+			return err
+		}
+	}
+}
+
+// deleteUnlessCreated deletes the container, or returns its task's process if
+// that was never started and has to be killed first.
+func (s *DefaultService) deleteUnlessCreated(ctx context.Context, id string, opts DeleteContainerOptions) (created *tasktypes.Process, err error) {
 	unlock, err := s.lockID(ctx, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer unlock()
 	record, err := s.load(ctx, id)
 	if errdefs.IsNotFound(err) {
 		// An interrupted delete can leave a record that only deletes see.
 		if s.client.ContainerService().Delete(ctx, id) == nil {
-			return nil
+			return nil, nil
 		}
-		return err
+		return nil, err
 	} else if err != nil {
-		return err
+		return nil, err
 	}
-	if err := s.clearTask(ctx, id); err != nil {
-		return err
+	p, err := s.process(ctx, id, "")
+	switch {
+	case errdefs.IsNotFound(err):
+	case err != nil:
+		return nil, err
+	case p.GetStatus() == tasktypes.Status_CREATED:
+		return p, nil
+	case p.GetStatus() != tasktypes.Status_STOPPED:
+		return nil, wrongState(p.GetStatus())
+	default:
+		if err := s.removeStopped(ctx, id, p); err != nil {
+			return nil, err
+		}
 	}
+	return nil, s.deleteTaskless(ctx, record, opts)
+}
+
+// deleteTaskless deletes the record of a container without a task, and its
+// snapshot as opts say.
+func (s *DefaultService) deleteTaskless(ctx context.Context, record containers.Container, opts DeleteContainerOptions) error {
 	if !opts.CleanupSnapshot {
 		if err := s.keepSnapshot(ctx, record); err != nil {
 			return err
@@ -65,7 +97,7 @@ func (s *DefaultService) deleteContainer(ctx context.Context, id string, opts De
 	// would leave a snapshot without its container.
 	detached, cancel := detach(ctx)
 	defer cancel()
-	if err := s.deleteRecord(ctx, detached, id); err != nil {
+	if err := s.deleteRecord(ctx, detached, record.ID); err != nil {
 		return err
 	}
 	if err := s.checkNoTask(detached, record); err != nil {
@@ -88,22 +120,6 @@ func (s *DefaultService) deleteRecord(ctx, detached context.Context, id string) 
 		return nil
 	}
 	return err
-}
-
-// clearTask deletes the container's task if it has stopped or never started.
-func (s *DefaultService) clearTask(ctx context.Context, id string) error {
-	r, err := s.client.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: id})
-	if err = native(err); errdefs.IsNotFound(err) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	switch status := r.GetProcess().GetStatus(); status {
-	case tasktypes.Status_STOPPED, tasktypes.Status_CREATED:
-		return s.removeTask(ctx, id, r.GetProcess())
-	default:
-		return fmt.Errorf("task is %s: %w", strings.ToLower(status.String()), errdefs.ErrFailedPrecondition)
-	}
 }
 
 // keepSnapshot protects the container's snapshot before the record that

@@ -99,7 +99,7 @@ func (s *DefaultService) execTask(ctx context.Context, id string, req ExecTaskRe
 	e := &executing{service: s, containerID: id, execID: "exec-" + strings.ToLower(rand.Text())}
 	code, err := e.run(ctx, lasting, process, req)
 	if err != nil {
-		return 0, s.takeBack(lasting, id, &e.undo, endedBy(ctx, err))
+		return 0, s.takeBack(lasting, e.lockID(), &e.undo, endedBy(ctx, err))
 	}
 	return code, nil
 }

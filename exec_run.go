@@ -21,6 +21,11 @@ const execDeleteLimit = time.Second
 // the task's exit, which would be the reason.
 const endingLimit = 250 * time.Millisecond
 
+// runtimeFailure is the exit code of a runtime that could not replace itself
+// by the program. Newer versions of runc report that in no other way, but a
+// program can exit with it too.
+const runtimeFailure = 255
+
 func (e *executing) run(ctx, lasting context.Context, process *specs.Process, req ExecTaskRequest) (uint32, error) {
 	s := e.service
 	want := stdio{attached: req.UseStdio, terminal: req.Terminal}
@@ -128,7 +133,7 @@ func (e *executing) finish(ctx context.Context, io cio.IO) error {
 	}
 	left := &undo{}
 	left.push("exec "+e.execID, e.delete)
-	e.service.cleaner.add(e.containerID, e.service, left)
+	e.service.cleaner.add(e.lockID(), e.service, left)
 	return nil
 }
 
@@ -151,6 +156,10 @@ func (e *executing) remove(ctx context.Context) error {
 	}
 	return e.delete(ctx)
 }
+
+// lockID is what the cleaner locks to finish the exec: an ID of its own, so that
+// the container's waits for nothing.
+func (e *executing) lockID() string { return "exec " + e.execID }
 
 // delete removes the exec's record. One that is gone is fine.
 func (e *executing) delete(ctx context.Context) error {

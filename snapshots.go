@@ -3,10 +3,8 @@ package containerd
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/containerd/containerd/api/services/tasks/v1"
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -82,14 +80,14 @@ func (s *DefaultService) commit(ctx context.Context, snapshotter, name, key stri
 }
 
 func (s *DefaultService) checkStopped(ctx context.Context, id string) error {
-	r, err := s.client.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: id})
-	if err = native(err); errdefs.IsNotFound(err) {
+	p, err := s.process(ctx, id, "")
+	switch {
+	case errdefs.IsNotFound(err):
 		return nil
-	} else if err != nil {
+	case err != nil:
 		return err
-	}
-	if status := r.GetProcess().GetStatus(); status != tasktypes.Status_STOPPED {
-		return fmt.Errorf("container %s uses the snapshot and its task is %s: %w", quoted(id), strings.ToLower(status.String()), errdefs.ErrFailedPrecondition)
+	case p.GetStatus() != tasktypes.Status_STOPPED:
+		return fmt.Errorf("container %s uses the snapshot: %w", quoted(id), wrongState(p.GetStatus()))
 	}
 	return nil
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	tasktypes "github.com/containerd/containerd/api/types/task"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -118,13 +117,4 @@ func readMark(path string) (o owner, at int64, err error) {
 	}
 	at, err = strconv.ParseInt(second, 10, 64)
 	return o, at, err
-}
-
-// bootTicks is now in the unit of process start times.
-func bootTicks() int64 {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
-		return 0
-	}
-	return now.Sec*ticksPerSecond + now.Nsec/(1e9/ticksPerSecond)
 }

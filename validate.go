@@ -2,12 +2,13 @@ package containerd
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/containerd/containerd/v2/pkg/identifiers"
 	"github.com/containerd/containerd/v2/pkg/labels"
+
+	"github.com/ctrdkit/containerd/internal/quote"
 )
 
 const (
@@ -16,17 +17,10 @@ const (
 	maxArgument = 128 << 10
 	// maxKey is the longest key that containerd's database stores.
 	maxKey = 32 << 10
-	// maxQuoted is how much of a value an error message shows.
-	maxQuoted = 128
 )
 
 // quoted formats a caller's value for an error message: quoted, and cut if long.
-func quoted(value string) string {
-	if len(value) <= maxQuoted {
-		return strconv.Quote(value)
-	}
-	return fmt.Sprintf("%s... (%d bytes)", strconv.Quote(value[:maxQuoted]), len(value))
-}
+func quoted(value string) string { return quote.Value(value) }
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, ErrInvalidArgument)...)

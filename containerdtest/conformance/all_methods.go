@@ -128,11 +128,11 @@ func methodCases() (cases []testCase) {
 		cases = append(cases, testCase{name: m.name + ": a cancelled context is context.Canceled, and nothing is done", run: func(e *env) {
 			ctx, cancel := context.WithCancel(e.ctx)
 			cancel()
-			e.endsWith(m, ctx, context.Canceled)
+			e.endsWith(ctx, m, context.Canceled)
 		}}, testCase{name: m.name + ": an expired deadline is context.DeadlineExceeded, and nothing is done", run: func(e *env) {
 			ctx, cancel := context.WithDeadline(e.ctx, time.Now().Add(-time.Second))
 			defer cancel()
-			e.endsWith(m, ctx, context.DeadlineExceeded)
+			e.endsWith(ctx, m, context.DeadlineExceeded)
 		}})
 	}
 	return cases
@@ -148,7 +148,7 @@ func (e *env) refused(m method, param, value string) {
 	e.unchanged(before)
 }
 
-func (e *env) endsWith(m method, ctx context.Context, want error) {
+func (e *env) endsWith(ctx context.Context, m method, want error) {
 	e.Helper()
 	before := e.state()
 	args := e.absent()

@@ -177,7 +177,7 @@ func createRefusalCases() []testCase {
 		}},
 		{name: "CreateContainer: a stored image of another platform is refused, naming both", run: func(e *env) {
 			name, _ := e.makeImage(made{platform: foreign})
-			e.wantNamesPlatforms(e.nothingFrom(containerd.CreateContainerRequest{ImageRef: name}, errdefs.IsFailedPrecondition))
+			e.nothingFrom(containerd.CreateContainerRequest{ImageRef: name}, errdefs.IsFailedPrecondition, e.wantNamesPlatforms)
 		}},
 	}
 	for _, field := range []struct {
@@ -228,7 +228,7 @@ func (e *env) invalidCreate(req containerd.CreateContainerRequest, field string)
 }
 
 // nothingFrom checks that a create fails and leaves nothing.
-func (e *env) nothingFrom(req containerd.CreateContainerRequest, is func(error) bool) error {
+func (e *env) nothingFrom(req containerd.CreateContainerRequest, is func(error) bool, checks ...func(error)) {
 	e.Helper()
 	req.ID = e.id()
 	if req.ImageRef == "" {
@@ -237,8 +237,10 @@ func (e *env) nothingFrom(req containerd.CreateContainerRequest, is func(error) 
 	before := e.state()
 	_, err := e.Service.CreateContainer(e.ctx, req)
 	e.class(err, is, req.ID)
+	for _, check := range checks {
+		check(err)
+	}
 	e.unchanged(before)
-	return err
 }
 
 func (e *env) snapshotExists(err error, id string) {

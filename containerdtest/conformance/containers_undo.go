@@ -33,8 +33,9 @@ var createUndoCases = []testCase{
 	{name: "CreateContainer: a SpecOpt's own error is found with errors.Is, and its class is internal", run: func(e *env) {
 		e.pull()
 		own := errors.New("own")
-		err := e.nothingFrom(containerd.CreateContainerRequest{SpecOpts: failing(own)}, errdefs.IsInternal)
-		e.want(errors.Is(err, own), "got %v", err)
+		e.nothingFrom(containerd.CreateContainerRequest{SpecOpts: failing(own)}, errdefs.IsInternal, func(err error) {
+			e.want(errors.Is(err, own), "got %v", err)
+		})
 	}},
 	{name: "CreateContainer: a failing SpecOpt in the second snapshotter leaves nothing there", run: func(e *env) {
 		second := e.secondSnapshotter()

@@ -32,7 +32,7 @@ type env struct {
 
 func newEnv(t *testing.T, b Backend) *env {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), caseTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), caseTimeout)
 	t.Cleanup(cancel)
 	e := &env{T: t, Backend: b, ctx: ctx, raw: namespaces.WithNamespace(ctx, b.Namespace)}
 	t.Cleanup(e.leaveNothing)

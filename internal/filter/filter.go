@@ -9,12 +9,12 @@ import "strconv"
 // LabelEquals returns the filter for objects whose label key has exactly this
 // value. containerd does not store empty values, so an empty one matches nothing.
 func LabelEquals(key, value string) string {
-	return LabelPresent(key) + "==" + quote(value)
+	return LabelPresent(key) + "==" + literal(value)
 }
 
 // LabelPresent returns the filter for objects that have the label key.
 func LabelPresent(key string) string {
-	return "labels." + quote(key)
+	return "labels." + literal(key)
 }
 
 // NameIn returns the filters for objects that have one of the names. Without
@@ -26,14 +26,14 @@ func NameIn(names ...string) []string {
 	}
 	filters := make([]string, len(names))
 	for i, name := range names {
-		filters[i] = "name==" + quote(name)
+		filters[i] = "name==" + literal(name)
 	}
 	return filters
 }
 
-// quote writes s so that containerd's parser reads exactly s back. It escapes
+// literal writes s so that containerd's parser reads exactly s back. It escapes
 // everything outside ASCII, because the parser takes a literal U+FFFD for an
 // encoding error.
-func quote(s string) string {
+func literal(s string) string {
 	return strconv.QuoteToASCII(s)
 }

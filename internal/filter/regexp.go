@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/ctrdkit/containerd/internal/quote"
 )
 
 // checkRegexps reports the first regular expression that does not compile in a
@@ -27,7 +29,7 @@ func checkRegexps(s string) error {
 			continue
 		}
 		if err := checkRegexp(literal); err != nil {
-			return fmt.Errorf("invalid regular expression %s: %w", quoted(literal), err)
+			return fmt.Errorf("invalid regular expression %s: %w", quote.Value(literal), err)
 		}
 	}
 	return nil

@@ -9,10 +9,9 @@ import (
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/pkg/filters"
 	"github.com/containerd/errdefs"
-)
 
-// maxQuoted is how much of a filter an error shows.
-const maxQuoted = 128
+	"github.com/ctrdkit/containerd/internal/quote"
+)
 
 // taskFields are the fields of a [Task] that a filter can name.
 var taskFields = []string{"id", "container.id", "pid", "status", "exit_status"}
@@ -57,7 +56,7 @@ func ParseTask(s string) (filters.Filter, error) {
 		return nil, invalid(s, err.Error())
 	}
 	if field, ok := unknownField(parsed); ok {
-		return nil, invalid(s, fmt.Sprintf("unknown field %s, want one of %s", quoted(field), strings.Join(taskFields, ", ")))
+		return nil, invalid(s, fmt.Sprintf("unknown field %s, want one of %s", quote.Value(field), strings.Join(taskFields, ", ")))
 	}
 	return parsed, nil
 }
@@ -84,7 +83,7 @@ func unknownField(parsed filters.Filter) (string, bool) {
 }
 
 func invalid(s, reason string) error {
-	return fmt.Errorf("%s: %s: %w", quoted(s), reason, errdefs.ErrInvalidArgument)
+	return fmt.Errorf("%s: %s: %w", quote.Value(s), reason, errdefs.ErrInvalidArgument)
 }
 
 // syntaxError returns the parser's reason without its copy of the input.
@@ -94,11 +93,4 @@ func syntaxError(err error) string {
 		return text[i+len("]: "):]
 	}
 	return text
-}
-
-func quoted(s string) string {
-	if len(s) <= maxQuoted {
-		return strconv.Quote(s)
-	}
-	return fmt.Sprintf("%s... (%d bytes)", strconv.Quote(s[:maxQuoted]), len(s))
 }

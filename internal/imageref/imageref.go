@@ -6,7 +6,6 @@ import (
 	_ "crypto/sha512" // makes sha384 and sha512 digests valid
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -14,14 +13,12 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ctrdkit/containerd/internal/quote"
 )
 
-const (
-	// maxLength is more than the longest host, path, tag and digest together.
-	maxLength = 1024
-	// maxQuoted is how much of a reference an error shows.
-	maxQuoted = 128
-)
+// maxLength is more than the longest host, path, tag and digest together.
+const maxLength = 1024
 
 // Normalize returns the canonical form of ref, the name under which its image
 // is stored: "nginx" gives "docker.io/library/nginx:latest". A reference with
@@ -55,11 +52,11 @@ func Digest(ref string) (digest.Digest, bool) {
 
 func parse(ref string) (reference.Named, error) {
 	if err := check(ref); err != nil {
-		return nil, fmt.Errorf("%s %w: %w", quoted(ref), err, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("%s %w: %w", quote.Value(ref), err, errdefs.ErrInvalidArgument)
 	}
 	named, err := reference.ParseDockerRef(ref)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", quoted(ref), err, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("%s: %w: %w", quote.Value(ref), err, errdefs.ErrInvalidArgument)
 	}
 	return named, nil
 }
@@ -85,11 +82,4 @@ func check(ref string) error {
 		return errors.New("is a digest without a repository")
 	}
 	return nil
-}
-
-func quoted(ref string) string {
-	if len(ref) <= maxQuoted {
-		return strconv.Quote(ref)
-	}
-	return fmt.Sprintf("%s... (%d bytes)", strconv.Quote(ref[:maxQuoted]), len(ref))
 }

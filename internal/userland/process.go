@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
 )
 
@@ -149,7 +150,7 @@ func hostname([]string) error {
 
 // tty says whether stdin is a terminal.
 func tty([]string) error {
-	if isTerminal(0) {
+	if isTerminal() {
 		fmt.Println("terminal")
 		return nil
 	}
@@ -157,7 +158,8 @@ func tty([]string) error {
 	return exitCode(1)
 }
 
-func isTerminal(fd int) bool {
-	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+// isTerminal says whether stdin is a terminal.
+func isTerminal() bool {
+	_, err := console.ConsoleFromFile(os.Stdin)
 	return err == nil
 }

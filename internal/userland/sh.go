@@ -55,7 +55,7 @@ func sh(args []string) error {
 // interactive reads and runs line by line, with a prompt on a terminal.
 func interactive(runner *interp.Runner) error {
 	prompt := func() {
-		if isTerminal(0) {
+		if isTerminal() {
 			fmt.Print("$ ")
 		}
 	}

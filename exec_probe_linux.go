@@ -16,11 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runtimeFailure is the exit code of a runtime that could not replace itself
-// by the program. Newer versions of runc report that in no other way, but a
-// program can exit with it too.
-const runtimeFailure = 255
-
 // maxInterpreter bounds the first line of a script, as the kernel does.
 const maxInterpreter = 256
 
@@ -30,6 +25,9 @@ const maxInterpreter = 256
 func (e *executing) probe(ctx context.Context, process *specs.Process) error {
 	p, err := e.service.process(ctx, e.containerID, "")
 	if err != nil {
+		return nil
+	}
+	if !isContainerInit(p.GetPid()) {
 		return nil
 	}
 	root, err := openRoot(p.GetPid())
@@ -46,6 +44,23 @@ func (e *executing) probe(ctx context.Context, process *specs.Process) error {
 		return fmt.Errorf("%s: %w", quoted(name), err)
 	}
 	return nil
+}
+
+// isContainerInit tells the first process of a PID namespace below this
+// process's own from another one of the same PID, which it is when the daemon's
+// PIDs are not those that are seen here.
+func isContainerInit(pid uint32) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(status)) {
+		if pids, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			inner := strings.Fields(pids)
+			return len(inner) > 1 && inner[len(inner)-1] == "1"
+		}
+	}
+	return false
 }
 
 // openRoot opens the root directory that a process sees.
