@@ -78,13 +78,16 @@ func (s *DefaultService) prepare(ctx context.Context, lease *heldLease, b *build
 
 	mounts, err := try()
 	if errdefs.IsNotFound(err) && b.info.chainID != "" {
-		if err := s.unpack(lease.until(ctx), b.image, name, b.snapshotter); err != nil {
+		stop := lease.keep()
+		err = s.unpack(lease.until(ctx), b.image, name, b.snapshotter)
+		stop()
+		if err != nil {
 			return nil, fmt.Errorf("unpacking %s: %w", quoted(b.image.Name()), err)
 		}
 		mounts, err = try()
 	}
 	if errdefs.IsAlreadyExists(err) {
-		if err := s.reclaim(ctx, b); err != nil {
+		if err := s.reclaim(ctx, lease, b); err != nil {
 			return nil, err
 		}
 		mounts, err = try()
@@ -97,13 +100,13 @@ func (s *DefaultService) prepare(ctx context.Context, lease *heldLease, b *build
 
 // reclaim removes the snapshot in b's way if it is the remainder of a failed
 // call, and otherwise says what is in the way: the container or the snapshot.
-func (s *DefaultService) reclaim(ctx context.Context, b *build) error {
+func (s *DefaultService) reclaim(ctx context.Context, lease *heldLease, b *build) error {
 	if _, err := s.load(ctx, b.request.ID); err == nil {
 		return fmt.Errorf("container: %w", errdefs.ErrAlreadyExists)
 	} else if !errdefs.IsNotFound(err) {
 		return err
 	}
-	if err := s.reclaimSnapshot(ctx, b.snapshotter, b.key); err != nil {
+	if err := s.reclaimSnapshot(ctx, b.snapshotter, b.key, lease); err != nil {
 		return fmt.Errorf("snapshot %s: %w", quoted(b.key), err)
 	}
 	return nil

@@ -100,13 +100,29 @@ func (s *DefaultService) deleteTaskless(ctx context.Context, record containers.C
 	if err := s.deleteRecord(ctx, detached, record.ID); err != nil {
 		return err
 	}
-	if err := s.checkNoTask(detached, record); err != nil {
+	err := s.afterDelete(detached, record, opts)
+	if err == nil || errdefs.IsFailedPrecondition(err) {
 		return err
 	}
-	if !opts.CleanupSnapshot {
-		return nil
+	u := &undo{}
+	u.push("snapshot "+quoted(record.SnapshotKey), func(ctx context.Context) error {
+		err := s.afterDelete(ctx, record, opts)
+		if errdefs.IsFailedPrecondition(err) {
+			return nil // the record is back
+		}
+		return err
+	})
+	return s.takeBack(detached, record.ID, u, fmt.Errorf("container is deleted: %w", err))
+}
+
+// afterDelete does what is to be done once the record is gone: it returns a
+// failed-precondition error if a task has appeared, and removes the snapshot if
+// the options say so.
+func (s *DefaultService) afterDelete(ctx context.Context, record containers.Container, opts DeleteContainerOptions) error {
+	if err := s.checkNoTask(ctx, record); err != nil || !opts.CleanupSnapshot {
+		return err
 	}
-	return s.removeSnapshot(detached, record)
+	return s.removeSnapshot(ctx, record)
 }
 
 // deleteRecord deletes the record; if the answer is unclear, it looks whether
@@ -144,7 +160,7 @@ func (s *DefaultService) keepSnapshot(ctx context.Context, record containers.Con
 func (s *DefaultService) checkNoTask(ctx context.Context, record containers.Container) error {
 	r, err := s.client.TaskService().List(ctx, &tasks.ListTasksRequest{})
 	if err != nil {
-		return s.finishLater(ctx, record, err)
+		return native(err)
 	}
 	started := slices.ContainsFunc(r.GetTasks(), func(p *tasktypes.Process) bool { return p.GetID() == record.ID })
 	if !started {
@@ -170,26 +186,5 @@ func (s *DefaultService) removeSnapshot(ctx context.Context, record containers.C
 	if errdefs.IsNotFound(err) {
 		return nil
 	}
-	if err != nil {
-		return s.finishLater(ctx, record, err)
-	}
-	return nil
-}
-
-// finishLater leaves the snapshot of a deleted container to the cleaner.
-func (s *DefaultService) finishLater(ctx context.Context, record containers.Container, cause error) error {
-	u := &undo{}
-	s.pushUnusedSnapshot(u, record)
-	return s.takeBack(ctx, record.ID, u, fmt.Errorf("container is deleted: %w", cause))
-}
-
-// pushUnusedSnapshot makes u finish the removal of a deleted container's snapshot.
-func (s *DefaultService) pushUnusedSnapshot(u *undo, record containers.Container) {
-	u.push("snapshot "+quoted(record.SnapshotKey), func(ctx context.Context) error {
-		users, err := s.snapshotUsers(ctx, record.Snapshotter, record.SnapshotKey)
-		if err != nil || len(users) > 0 {
-			return err
-		}
-		return s.client.SnapshotService(record.Snapshotter).Remove(ctx, record.SnapshotKey)
-	})
+	return err
 }

@@ -118,7 +118,7 @@ func (d *daemon) serveTasks() {
 			return nil, errdefs.ErrAlreadyExists
 		}
 		p := d.newTask(r.GetContainerID())
-		p.Stdout, p.Terminal = r.GetStdout(), r.GetTerminal()
+		p.Stdout, p.Stderr, p.Terminal = r.GetStdout(), r.GetStderr(), r.GetTerminal()
 		d.taskStates[r.GetContainerID()] = p
 		return &tasksapi.CreateTaskResponse{ContainerID: r.GetContainerID(), Pid: p.Pid}, nil
 	})).Maybe()

@@ -93,9 +93,18 @@ func native(err error) error {
 	if errors.Is(err, errdefs.ErrUnknown) {
 		// An error with two classes would contradict itself: keep the text only.
 		text := strings.TrimSuffix(err.Error(), ": "+errdefs.ErrUnknown.Error())
-		return &classedError{err: errors.New(text), class: errdefs.ErrInternal}
+		return &classedError{err: errors.New(text), class: textClass(text)}
 	}
 	return &classedError{err: err, class: errdefs.ErrInternal}
+}
+
+// textClass recognises a connection that was lost while containerd's client wrote
+// content: of that only the text is left.
+func textClass(text string) error {
+	if strings.HasSuffix(text, ": "+io.EOF.Error()) {
+		return errdefs.ErrUnavailable
+	}
+	return errdefs.ErrInternal
 }
 
 func hasClass(err error) bool {

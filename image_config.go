@@ -4,7 +4,9 @@ import (
 	"container/list"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	containerd "github.com/containerd/containerd/v2/client"
@@ -75,12 +77,10 @@ func readConfig(ctx context.Context, store content.Store, desc ocispec.Descripto
 	return config, nil
 }
 
-// readJSON decodes a stored blob of limited size.
+// readJSON decodes a stored blob of limited size. What a descriptor says of the
+// size may be wrong.
 func readJSON(ctx context.Context, store content.Store, desc ocispec.Descriptor, v any) error {
-	if desc.Size > maxJSON {
-		return fmt.Errorf("blob %s has %d bytes, more than %d: %w", desc.Digest, desc.Size, maxJSON, errdefs.ErrFailedPrecondition)
-	}
-	blob, err := content.ReadBlob(ctx, store, desc)
+	blob, err := readBlob(ctx, store, desc)
 	if err != nil {
 		return err
 	}
@@ -88,6 +88,25 @@ func readJSON(ctx context.Context, store content.Store, desc ocispec.Descriptor,
 		return fmt.Errorf("blob %s: %w: %w", desc.Digest, err, errdefs.ErrFailedPrecondition)
 	}
 	return nil
+}
+
+func readBlob(ctx context.Context, store content.Store, desc ocispec.Descriptor) (blob []byte, err error) {
+	if desc.Size > maxJSON {
+		return nil, oversized(desc, desc.Size)
+	}
+	reader, err := store.ReaderAt(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	if reader.Size() > maxJSON {
+		return nil, oversized(desc, reader.Size())
+	}
+	return io.ReadAll(content.NewReader(reader))
+}
+
+func oversized(desc ocispec.Descriptor, size int64) error {
+	return fmt.Errorf("blob %s has %d bytes, more than %d: %w", desc.Digest, size, maxJSON, errdefs.ErrFailedPrecondition)
 }
 
 // verifyPlatform wraps the handler of a pull: a configuration for another

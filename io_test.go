@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,15 +23,30 @@ import (
 
 func TestDetachedStdioHasNoPartInThisProcess(t *testing.T) {
 	ctx, s, _ := mocked(t)
-	io, err := s.openStdio(ctx, stdio{}, "a", "")
-	require.NoError(t, err)
-	assert.Equal(t, sink{}.Config(), io.Config(), "the shim discards what has no path")
-	io, err = s.openStdio(ctx, stdio{}, "a", "exec")
-	require.NoError(t, err)
-	assert.Equal(t, sink{Stdout: "/dev/null", Stderr: "/dev/null"}.Config(), io.Config(), "an exec can write")
-	io, err = s.openStdio(ctx, stdio{terminal: true}, "a", "")
-	require.NoError(t, err)
-	assert.Equal(t, sink{Terminal: true, Stdout: "/dev/null"}.Config(), io.Config())
+	for _, terminal := range []bool{false, true} {
+		io, err := s.openStdio(ctx, stdio{terminal: terminal}, "a", "")
+		require.NoError(t, err)
+		config := io.Config()
+		assert.Equal(t, terminal, config.Terminal)
+		assert.Empty(t, config.Stdin)
+		to, err := url.Parse(config.Stdout)
+		require.NoError(t, err)
+		assert.Equal(t, "/dev/null", to.Path, "the shim discards the output")
+
+		made, ours := taskOwner(&tasktypes.Process{Stdout: config.Stdout, Stderr: config.Stderr})
+		assert.True(t, ours, "the addresses say who made the process")
+		assert.Equal(t, s.owner, made)
+		again, err := s.openStdio(ctx, stdio{terminal: terminal}, "a", "")
+		require.NoError(t, err)
+		assert.NotEqual(t, config, again.Config(), "no two calls have the same")
+	}
+}
+
+func TestTaskOwnerIsOnlyWhoeverLeftOurMark(t *testing.T) {
+	for _, stdout := range []string{"", "/dev/null", "file:///dev/null", "file:///dev/null?" + extensionOrigin, sinkPrefix, sinkPrefix + "a/b", "/run/fifos/stdout"} {
+		_, ours := taskOwner(&tasktypes.Process{Stdout: stdout, Stderr: stdout})
+		assert.False(t, ours, "%s", stdout)
+	}
 }
 
 // standIn replaces this process's streams for a test, and returns their other ends.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,6 +80,13 @@ type leasedUntil struct {
 
 // Value looks values up where the lease is.
 func (u *leasedUntil) Value(key any) any { return u.lease.Value(key) }
+
+// has reports whether the lease id is one that the call took.
+func (l *heldLease) has(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Contains(l.ids, id)
+}
 
 // next takes a lease and makes it the current one.
 func (l *heldLease) next(ctx context.Context) error {

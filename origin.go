@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/leases"
@@ -16,6 +17,12 @@ import (
 // newOrigin returns the mark of one call: its service's owner and a random part.
 func (s *DefaultService) newOrigin() string {
 	return s.owner.String() + "/" + rand.Text()
+}
+
+// originOwner returns the owner part of an origin.
+func originOwner(origin string) (owner, bool) {
+	o, err := parseOwner(origin[:max(0, strings.LastIndexByte(origin, '/'))])
+	return o, err == nil
 }
 
 // originExtension carries an origin in a container's record.
@@ -59,10 +66,11 @@ func (s *DefaultService) pushRecord(u *undo, id, origin string) {
 }
 
 // reclaimSnapshot removes the snapshot key if it is what a failed or killed
-// call of this package left: it carries our mark, nothing refers to it, and no
-// lease of an owner that may be alive holds it. Otherwise it returns an
-// already-exists error, which names such an owner.
-func (s *DefaultService) reclaimSnapshot(ctx context.Context, snapshotter, key string) error {
+// call of this package left: it carries our mark, nothing refers to it, and its
+// maker is dead or holds it no more. Otherwise it returns an already-exists
+// error, which names a maker that may be alive. own is the current call's lease:
+// the daemon adds a snapshot that is in the way to it.
+func (s *DefaultService) reclaimSnapshot(ctx context.Context, snapshotter, key string, own *heldLease) error {
 	sn := s.client.SnapshotService(snapshotter)
 	info, err := sn.Stat(ctx, key)
 	if errdefs.IsNotFound(err) {
@@ -70,7 +78,9 @@ func (s *DefaultService) reclaimSnapshot(ctx context.Context, snapshotter, key s
 	} else if err != nil {
 		return err
 	}
-	if info.Labels[extensionOrigin] == "" || info.Labels[labelRoot] != "" {
+	origin := info.Labels[extensionOrigin]
+	maker, ours := originOwner(origin)
+	if !ours || info.Labels[labelRoot] != "" {
 		return errdefs.ErrAlreadyExists
 	}
 	users, err := s.snapshotUsers(ctx, snapshotter, key)
@@ -84,18 +94,40 @@ func (s *DefaultService) reclaimSnapshot(ctx context.Context, snapshotter, key s
 	if err != nil {
 		return err
 	}
-	resource := leases.Resource{ID: key, Type: "snapshots/" + snapshotter}
+	if !maker.dead() {
+		resource := leases.Resource{ID: key, Type: "snapshots/" + snapshotter}
+		if err := s.checkUnheld(ctx, resource, maker, alive, own); err != nil {
+			return err
+		}
+	}
+	// Another process may have taken it over meanwhile.
+	info, err = sn.Stat(ctx, key)
+	if err == nil && info.Labels[extensionOrigin] != origin {
+		return errdefs.ErrAlreadyExists
+	}
+	if err == nil {
+		err = sn.Remove(ctx, key)
+	}
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// checkUnheld returns an already-exists error if one of the maker's leases holds
+// the resource, own aside.
+func (s *DefaultService) checkUnheld(ctx context.Context, resource leases.Resource, maker owner, alive []leases.Lease, own *heldLease) error {
 	for _, lease := range alive {
+		if lease.Labels[labelOwner] != maker.String() || own.has(lease.ID) {
+			continue
+		}
 		held, err := s.client.LeasesService().ListResources(ctx, lease)
 		if err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
 		if slices.Contains(held, resource) {
-			return fmt.Errorf("held by %s of owner %s: %w", lease.Labels[labelOperation], lease.Labels[labelOwner], errdefs.ErrAlreadyExists)
+			return fmt.Errorf("held by %s of owner %s: %w", lease.Labels[labelOperation], maker, errdefs.ErrAlreadyExists)
 		}
-	}
-	if err := sn.Remove(ctx, key); err != nil && !errdefs.IsNotFound(err) {
-		return err
 	}
 	return nil
 }

@@ -54,7 +54,8 @@ func (r *registry) close() {
 }
 
 // pullResolver resolves a complete digest reference from the content store
-// where it can, and keeps fetches on the image's own registry.
+// where it can, keeps fetches on the image's own registry, and tells content that
+// is too short from a lost connection.
 type pullResolver struct {
 	remotes.Resolver
 	content content.Store
@@ -89,13 +90,57 @@ func (r *pullResolver) stored(ctx context.Context, dgst digest.Digest) (ocispec.
 
 func (r *pullResolver) Fetcher(ctx context.Context, ref string) (remotes.Fetcher, error) {
 	fetcher, err := r.Resolver.Fetcher(ctx, ref)
-	if err != nil || r.foreign {
-		return fetcher, err
+	if err != nil {
+		return nil, err
 	}
 	return remotes.FetcherFunc(func(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-		desc.URLs = nil
-		return fetcher.Fetch(ctx, desc)
+		if !r.foreign {
+			desc.URLs = nil
+		}
+		body, err := fetcher.Fetch(ctx, desc)
+		if err != nil {
+			return nil, err
+		}
+		return sized(body, desc), nil
 	}), nil
+}
+
+// sizedBody is a registry's answer whose end may not come before its size.
+type sizedBody struct {
+	io.ReadCloser
+	desc ocispec.Descriptor
+	read int64
+}
+
+// sized keeps a body that can seek able to: an interrupted download goes on so.
+func sized(body io.ReadCloser, desc ocispec.Descriptor) io.ReadCloser {
+	b := &sizedBody{ReadCloser: body, desc: desc}
+	if seeker, ok := body.(io.Seeker); ok {
+		return &seekableBody{sizedBody: b, seeker: seeker}
+	}
+	return b
+}
+
+func (b *sizedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.read += int64(n)
+	if err == io.EOF && b.read < b.desc.Size { //nolint:errorlint // one that is wrapped is a lost connection
+		err = fmt.Errorf("the registry has %d bytes of %s, want %d: %w", b.read, b.desc.Digest, b.desc.Size, errdefs.ErrFailedPrecondition)
+	}
+	return n, err
+}
+
+type seekableBody struct {
+	*sizedBody
+	seeker io.Seeker
+}
+
+func (b *seekableBody) Seek(offset int64, whence int) (int64, error) {
+	at, err := b.seeker.Seek(offset, whence)
+	if err == nil {
+		b.read = at
+	}
+	return at, err
 }
 
 // mediaType reads what kind of manifest a stored blob is.

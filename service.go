@@ -102,7 +102,6 @@ type DefaultService struct {
 	sweep    sweeper
 
 	fifoSweep fifoSweeper
-	markSweep sync.Once
 	watchers  watchers
 
 	closeOnce sync.Once

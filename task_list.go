@@ -13,7 +13,6 @@ import (
 	"github.com/containerd/containerd/v2/pkg/filters"
 	"github.com/containerd/errdefs"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc/connectivity"
 
 	"github.com/ctrdkit/containerd/internal/filter"
 )
@@ -121,18 +120,9 @@ func (s *DefaultService) silentTasks(ctx context.Context, listed []TaskInfo) ([]
 		if known[record.ID] {
 			continue
 		}
-		group.Go(func() error {
-			p, err := s.process(groupCtx, record.ID, "")
-			switch {
-			case err == nil:
-				info := taskInfo(record.ID, p)
-				found[i] = &info
-			case errors.Is(err, errShimSilent), errdefs.IsUnavailable(err) && s.connected():
-				found[i] = &TaskInfo{ContainerID: record.ID, ID: record.ID, Status: tasktypes.Status_UNKNOWN}
-			case !errdefs.IsNotFound(err):
-				return err
-			}
-			return nil
+		group.Go(func() (err error) {
+			found[i], err = s.findTask(groupCtx, record.ID)
+			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -147,10 +137,28 @@ func (s *DefaultService) silentTasks(ctx context.Context, listed []TaskInfo) ([]
 	return silent, nil
 }
 
-// connected tells a shim that is unavailable from a daemon that is.
-func (s *DefaultService) connected() bool {
-	conn := s.conn()
-	return conn == nil || conn.GetState() == connectivity.Ready
+// findTask returns the container's task, whose status is UNKNOWN if only its
+// shim does not answer, or nil if there is none.
+func (s *DefaultService) findTask(ctx context.Context, id string) (*TaskInfo, error) {
+	for again := false; ; again = true {
+		p, err := s.process(ctx, id, "")
+		switch {
+		case err == nil:
+			info := taskInfo(id, p)
+			return &info, nil
+		case errdefs.IsNotFound(err):
+			return nil, nil
+		case !errdefs.IsUnavailable(err):
+			return nil, err
+		}
+		// Whether it is the shim that is away, or the daemon, the daemon tells.
+		if versionErr := s.version(ctx); versionErr != nil {
+			return nil, err
+		}
+		if again || errors.Is(err, errShimSilent) {
+			return &TaskInfo{ContainerID: id, ID: id, Status: tasktypes.Status_UNKNOWN}, nil
+		}
+	}
 }
 
 // taskInfo fills in the container's ID, which the daemon leaves empty.

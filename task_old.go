@@ -25,17 +25,14 @@ func (s *DefaultService) replaceOld(ctx context.Context, id string, p *tasktypes
 	case tasktypes.Status_STOPPED:
 		return s.removeTask(ctx, id, p)
 	case tasktypes.Status_CREATED:
-		by, mark := s.starter(id, p)
+		by, ours := taskOwner(p)
 		switch {
-		case by == nil:
+		case !ours:
 			return fmt.Errorf("task is created, but not started: %w", errdefs.ErrAlreadyExists)
 		case !by.dead():
 			return fmt.Errorf("task is being started by process %s (owner %s): %w", by.pid, by, errdefs.ErrAlreadyExists)
 		}
-		if err := s.removeTask(ctx, id, p); err != nil {
-			return err
-		}
-		return removeMark(mark)
+		return s.removeTask(ctx, id, p)
 	}
 	return fmt.Errorf("task is %s: %w", statusName(p.GetStatus()), errdefs.ErrAlreadyExists)
 }

@@ -100,11 +100,9 @@ type starting struct {
 	undo    undo
 
 	terminal bool
-	updated  bool     // the stored spec was changed for this start
-	absent   bool     // there was no task before
-	pending  bool     // the task was asked for, and may exist
-	pid      uint32   // of the created task, 0 until it is known
-	streams  *streams // nil unless attached
+	pending  bool       // the task was asked for, and may exist
+	config   cio.Config // of the streams asked for, which no other task has
+	streams  *streams   // nil unless attached
 }
 
 func (st *starting) run(ctx, lasting context.Context) (containerd.Task, error) {
@@ -113,11 +111,9 @@ func (st *starting) run(ctx, lasting context.Context) (containerd.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	if record, err = st.prepare(ctx, lasting, record); err != nil {
+	if record, err = st.setTerminal(lasting, record); err != nil {
 		return nil, err
 	}
-	unmark := s.markStart(st.id)
-	st.undo.push("start mark", func(context.Context) error { return unmark() })
 	task, err := st.create(ctx, lasting, record)
 	if err != nil {
 		return nil, err
@@ -126,9 +122,6 @@ func (st *starting) run(ctx, lasting context.Context) (containerd.Task, error) {
 		return nil, err
 	}
 	if err := task.Start(lasting); err != nil {
-		return nil, err
-	}
-	if err := unmark(); err != nil {
 		return nil, err
 	}
 	if st.streams != nil {
@@ -140,35 +133,22 @@ func (st *starting) run(ctx, lasting context.Context) (containerd.Task, error) {
 	return task, nil
 }
 
-// prepare decides on the terminal and looks for an old task, unless the new
-// one can be told from it anyway, by its FIFOs or its terminal.
-func (st *starting) prepare(ctx, lasting context.Context, record containers.Container) (containers.Container, error) {
-	s := st.service
+// setTerminal decides on the terminal, and turns it on in the stored spec where
+// only the options ask for it.
+func (st *starting) setTerminal(ctx context.Context, record containers.Container) (containers.Container, error) {
 	inSpec, err := specTerminal(record.Spec)
 	if err != nil {
 		return record, err
 	}
 	st.terminal = st.opts.Terminal || inSpec
 	if st.terminal && !inSpec {
-		st.updated = true
-		return st.storeTerminal(lasting, record)
+		return st.storeTerminal(ctx, record)
 	}
-	if st.opts.UseStdio {
-		return record, nil
-	}
-	p, err := s.process(ctx, st.id, "")
-	switch {
-	case errdefs.IsNotFound(err):
-		st.absent = true
-		return record, nil
-	case err != nil:
-		return record, err
-	}
-	st.absent = true
-	return record, s.replaceOld(ctx, st.id, p)
+	return record, nil
 }
 
-// create makes the task, after removing an old one if there is one.
+// create makes the task, after removing an old one if the daemon says that there
+// is one.
 func (st *starting) create(ctx, lasting context.Context, record containers.Container) (containerd.Task, error) {
 	s := st.service
 	c, store, err := s.recorded(ctx, record)
@@ -178,11 +158,9 @@ func (st *starting) create(ctx, lasting context.Context, record containers.Conta
 	st.undo.push("streams", func(context.Context) error { return st.closeStreams() })
 	st.undo.push("task", st.remove)
 	for try := 1; ; try++ {
-		st.pending = true
 		task, err := c.NewTask(lasting, st.open(ctx))
 		if err == nil {
 			store.open()
-			st.pid = task.Pid()
 			return task, nil
 		}
 		if err := st.closeStreams(); err != nil {
@@ -193,7 +171,7 @@ func (st *starting) create(ctx, lasting context.Context, record containers.Conta
 		}
 		st.pending = false
 		if try == retryLimit {
-			return nil, fmt.Errorf("%w: %w", err, errdefs.ErrAlreadyExists)
+			return nil, fmt.Errorf("%s: %w", trimClass(err), errdefs.ErrAlreadyExists)
 		}
 		if err := s.makeRoom(ctx, st.id); err != nil {
 			return nil, err
@@ -210,6 +188,7 @@ func (st *starting) open(ctx context.Context) cio.Creator {
 			return nil, err
 		}
 		st.streams, _ = opened.(*streams)
+		st.config, st.pending = opened.Config(), true
 		return opened, nil
 	}
 }
@@ -244,17 +223,7 @@ func (st *starting) remove(ctx context.Context) error {
 	return s.deleteRecordOfTask(ctx, st.id)
 }
 
-// made tells whether p is the task that this start made, under the lock of its ID.
+// made tells whether p is the task that this start made.
 func (st *starting) made(p *tasktypes.Process) bool {
-	created := p.GetStatus() == tasktypes.Status_CREATED
-	switch {
-	case st.pid != 0:
-		return p.GetPid() == st.pid
-	case st.streams != nil:
-		return p.GetStdout() == st.streams.Config().Stdout
-	case st.updated:
-		// Before, the spec asked for no terminal.
-		return created && p.GetTerminal()
-	}
-	return created && st.absent
+	return p.GetStdout() == st.config.Stdout && p.GetStderr() == st.config.Stderr
 }

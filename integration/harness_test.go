@@ -69,34 +69,60 @@ func backend(t *testing.T, address string, opts ...containerd.Option) conformanc
 // started again.
 func private(t *testing.T) conformance.Backend {
 	t.Helper()
+	b, _ := privateDaemon(t)
+	return b
+}
+
+// ownDaemon is a daemon that only one test uses.
+type ownDaemon struct {
+	*embedded.Daemon
+	t    *testing.T
+	root string
+}
+
+func privateDaemon(t *testing.T) (conformance.Backend, *ownDaemon) {
+	t.Helper()
 	// The socket's path must be short, and so must the root's that it depends on.
 	root, err := os.MkdirTemp("", "it-")
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(root)) })
-	start := func() *embedded.Daemon {
-		d, err := embedded.Start(t.Context(), &embedded.Options{Root: root, Log: daemonLog()})
-		require.NoError(t, err)
-		return d
-	}
-	d := start()
+	d := &ownDaemon{t: t, root: root}
+	d.start()
 	t.Cleanup(func() { assert.NoError(t, d.Close()) })
 	b := backend(t, d.Address())
 	b.Private = nil
-	b.Restart = func(t *testing.T) {
-		address := d.Address()
-		require.NoError(t, syscall.Kill(d.PID(), syscall.SIGKILL))
-		<-d.Done()
-		d = start()
-		require.Equal(t, address, d.Address(), "the daemon comes back at its address")
-	}
-	return b
+	b.Restart = func(*testing.T) { d.restart() }
+	return b, d
+}
+
+func (d *ownDaemon) start() {
+	d.t.Helper()
+	started, err := embedded.Start(d.t.Context(), &embedded.Options{Root: d.root, Log: daemonLog()})
+	require.NoError(d.t, err)
+	noteDaemon(started)
+	d.Daemon = started
+}
+
+// kill ends the daemon as a crash would.
+func (d *ownDaemon) kill() {
+	d.t.Helper()
+	require.NoError(d.t, syscall.Kill(d.PID(), syscall.SIGKILL))
+	<-d.Done()
+}
+
+func (d *ownDaemon) restart() {
+	d.t.Helper()
+	address := d.Address()
+	d.kill()
+	d.start()
+	require.Equal(d.t, address, d.Address(), "the daemon comes back at its address")
 }
 
 // removeNamespace removes everything that a test made on purpose, through a
 // plain client, and checks that the daemon then has nothing left of it.
 func removeNamespace(t *testing.T, c *client.Client, namespace string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(namespaces.WithNamespace(context.Background(), namespace), time.Minute)
+	ctx, cancel := context.WithTimeout(namespaces.WithNamespace(context.WithoutCancel(t.Context()), namespace), time.Minute)
 	defer cancel()
 
 	list, err := c.ImageService().List(ctx)

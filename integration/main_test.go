@@ -32,8 +32,17 @@ func TestMain(m *testing.M) {
 
 func runTests(m *testing.M) (code int, err error) {
 	if isHelper() {
-		return m.Run(), nil
+		return 0, runHelper()
 	}
+	left, err := watchLeftovers()
+	if err != nil {
+		return 1, err
+	}
+	defer func() {
+		if err == nil {
+			err = left.check()
+		}
+	}()
 	ctx := context.Background()
 	binary, err := testimage.BuildUserland(ctx)
 	if err != nil {
@@ -52,6 +61,7 @@ func runTests(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
+	noteDaemon(shared.daemon)
 	defer func() {
 		if closeErr := shared.daemon.Close(); closeErr != nil && err == nil {
 			code, err = 1, closeErr
