@@ -18,6 +18,7 @@ test: runc ## vet, unit and integration tests with the race detector
 check: generated lint ## formatting, vet, linters, generated files, go.mod
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'not formatted: run gofmt -w .'; exit 1; }
 	go vet ./...
+	GOOS=darwin go vet .
 	go mod tidy -diff
 
 race: ## unit tests with the race detector

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
+	"sync"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"golang.org/x/sync/semaphore"
@@ -54,18 +57,51 @@ func (s *DefaultService) fetch(ctx context.Context, name string, opts PullImageO
 		remoteOpts = append(remoteOpts,
 			containerd.WithPullUnpack,
 			containerd.WithPullSnapshotter(snapshotter),
-			containerd.WithUnpackOpts(unpackOpts()),
+			containerd.WithUnpackOpts(s.unpackOpts(ctx, snapshotter)),
 		)
 	}
 	return s.client.Pull(ctx, name, remoteOpts...)
 }
 
 // unpackOpts lets as many layers be unpacked at once as there are processors,
-// where the snapshotter can.
-func unpackOpts() []containerd.UnpackOpt {
+// where the snapshotter can. For one that can't, containerd's client would write
+// that to this process's log.
+func (s *DefaultService) unpackOpts(ctx context.Context, snapshotter string) []containerd.UnpackOpt {
+	if !s.rebases.has(ctx, s.client, snapshotter) {
+		return nil
+	}
 	return []containerd.UnpackOpt{
 		containerd.WithUnpackLimiter(semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0)))),
 	}
+}
+
+// rebaseSupport remembers which snapshotters can stack a layer on its parent
+// after it was unpacked.
+type rebaseSupport struct {
+	mu    sync.Mutex
+	known map[string]bool
+}
+
+// has asks once per snapshotter. An answer that fails is no reason for a pull to.
+func (r *rebaseSupport) has(ctx context.Context, client *containerd.Client, snapshotter string) bool {
+	r.mu.Lock()
+	supported, known := r.known[snapshotter]
+	r.mu.Unlock()
+	if known {
+		return supported
+	}
+	capabilities, err := client.GetSnapshotterCapabilities(ctx, snapshotter)
+	if err != nil {
+		return false
+	}
+	supported = slices.Contains(capabilities, snapshots.RebaseCap)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.known == nil {
+		r.known = make(map[string]bool)
+	}
+	r.known[snapshotter] = supported
+	return supported
 }
 
 // platform is the client's platform, which only an image tells.
@@ -96,7 +132,7 @@ func (s *DefaultService) ensureImage(ctx context.Context, ref, name, snapshotter
 // unpack makes the image's layers into snapshots, and fetches those that are
 // not there.
 func (s *DefaultService) unpack(ctx context.Context, image containerd.Image, name, snapshotter string) error {
-	err := image.Unpack(ctx, snapshotter, unpackOpts()...)
+	err := image.Unpack(ctx, snapshotter, s.unpackOpts(ctx, snapshotter)...)
 	if errdefs.IsNotFound(native(err)) {
 		_, err = s.fetch(ctx, name, PullImageOptions{Unpack: true, Snapshotter: snapshotter})
 	}

@@ -98,6 +98,7 @@ type DefaultService struct {
 	images   imageCache
 	defaults namespaceDefaults
 	runtimes runtimeFeatures
+	rebases  rebaseSupport
 	cleaner  cleaner
 	sweep    sweeper
 
