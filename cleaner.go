@@ -85,6 +85,9 @@ func (c *cleaner) work() {
 		case <-pause:
 		case <-deadline:
 			stopPause()
+			for id, left := range c.snapshot() {
+				c.attempt(id, left.service)
+			}
 			c.mu.Lock()
 			c.running = false
 			c.mu.Unlock()

@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -101,13 +102,13 @@ func (s *DefaultService) deleteTaskless(ctx context.Context, record containers.C
 		return err
 	}
 	err := s.afterDelete(detached, record, opts)
-	if err == nil || errdefs.IsFailedPrecondition(err) {
+	if err == nil || errors.Is(err, errTaskAppeared) {
 		return err
 	}
 	u := &undo{}
 	u.push("snapshot "+quoted(record.SnapshotKey), func(ctx context.Context) error {
 		err := s.afterDelete(ctx, record, opts)
-		if errdefs.IsFailedPrecondition(err) {
+		if errors.Is(err, errTaskAppeared) {
 			return nil // the record is back
 		}
 		return err
@@ -115,9 +116,12 @@ func (s *DefaultService) deleteTaskless(ctx context.Context, record containers.C
 	return s.takeBack(detached, record.ID, u, fmt.Errorf("container is deleted: %w", err))
 }
 
-// afterDelete does what is to be done once the record is gone: it returns a
-// failed-precondition error if a task has appeared, and removes the snapshot if
-// the options say so.
+// errTaskAppeared is for a task that another program started on a container
+// while its record was being deleted.
+var errTaskAppeared = fmt.Errorf("another program started a task: %w", errdefs.ErrFailedPrecondition)
+
+// afterDelete does what is to be done once the record is gone: it returns
+// errTaskAppeared if a task has, and removes the snapshot if the options say so.
 func (s *DefaultService) afterDelete(ctx context.Context, record containers.Container, opts DeleteContainerOptions) error {
 	if err := s.checkNoTask(ctx, record); err != nil || !opts.CleanupSnapshot {
 		return err
@@ -166,11 +170,10 @@ func (s *DefaultService) checkNoTask(ctx context.Context, record containers.Cont
 	if !started {
 		return nil
 	}
-	err = fmt.Errorf("another program started a task: %w", errdefs.ErrFailedPrecondition)
 	if _, lost := s.client.ContainerService().Create(ctx, record); lost != nil && !errdefs.IsAlreadyExists(lost) {
-		return fmt.Errorf("%w (the container's record could not be written back: %s)", err, lost.Error())
+		return fmt.Errorf("%w (the container's record could not be written back: %s)", errTaskAppeared, lost.Error())
 	}
-	return err
+	return errTaskAppeared
 }
 
 // removeSnapshot removes the deleted container's snapshot unless another

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
@@ -124,7 +125,7 @@ func systemClass(err error) error {
 	switch {
 	case errors.Is(err, docker.ErrInvalidAuthorization):
 		return errdefs.ErrUnauthenticated
-	case errors.As(err, &netErr), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+	case errors.As(err, &netErr) && !isErrno(netErr), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return errdefs.ErrUnavailable
 	case errors.Is(err, fs.ErrPermission):
 		return errdefs.ErrPermissionDenied
@@ -134,6 +135,13 @@ func systemClass(err error) error {
 		return errdefs.ErrAlreadyExists
 	}
 	return nil
+}
+
+// isErrno tells a bare system error, which has the methods of a net.Error, from
+// one that a network operation wraps.
+func isErrno(err net.Error) bool {
+	_, bare := err.(syscall.Errno) //nolint:errorlint // what is wrapped is another case
+	return bare
 }
 
 // httpClass gives the class of a registry's answer.

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path"
+	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -138,6 +140,9 @@ func checkProgram(root, file *os.File) error {
 	if err != nil {
 		return nil
 	}
+	if native := nativeMachines[runtime.GOARCH]; native != nil && !slices.Contains(native, f.Machine) && !otherFormats() {
+		return fmt.Errorf("exec format error: %v program: %w", f.Machine, errdefs.ErrPermissionDenied)
+	}
 	for _, prog := range f.Progs {
 		if prog.Type != elf.PT_INTERP {
 			continue
@@ -149,6 +154,18 @@ func checkProgram(root, file *os.File) error {
 		return missing(root, strings.TrimRight(string(name), "\x00"))
 	}
 	return nil
+}
+
+// nativeMachines are those whose programs a kernel can run by itself. Of other
+// kernels than these nothing is known here.
+var nativeMachines = map[string][]elf.Machine{
+	"amd64":   {elf.EM_X86_64, elf.EM_386},
+	"386":     {elf.EM_X86_64, elf.EM_386},
+	"arm64":   {elf.EM_AARCH64, elf.EM_ARM},
+	"arm":     {elf.EM_AARCH64, elf.EM_ARM},
+	"riscv64": {elf.EM_RISCV},
+	"ppc64le": {elf.EM_PPC64},
+	"s390x":   {elf.EM_S390},
 }
 
 // checkInterpreter looks for the program that a script's first line names.

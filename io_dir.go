@@ -71,7 +71,9 @@ func (s *DefaultService) makeFIFODir(base string) (string, error) {
 		if base, err = runtimeDir("stdio"); err != nil {
 			return "", err
 		}
-	} else if err := os.MkdirAll(base, 0o700); err != nil {
+	} else if err := os.MkdirAll(base, 0o700); errors.Is(err, unix.ENOTDIR) {
+		return "", invalid("FIFODir %s: %v", quoted(base), err)
+	} else if err != nil {
 		return "", err
 	}
 	s.fifoSweep.once(base)

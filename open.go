@@ -43,15 +43,14 @@ const (
 // for a namespace that containerd would refuse. After an error nothing is left
 // open.
 func Open(ctx context.Context, opts ...Option) (*DefaultService, error) {
-	cfg := config{
-		address:   os.Getenv("CONTAINERD_ADDRESS"),
-		namespace: os.Getenv("CONTAINERD_NAMESPACE"),
-	}
+	var cfg config
 	for _, opt := range opts {
 		opt(&cfg)
 	}
+	cfg.address = cmp.Or(cfg.address, os.Getenv("CONTAINERD_ADDRESS"), defaults.DefaultAddress)
+	cfg.namespace = cmp.Or(cfg.namespace, os.Getenv("CONTAINERD_NAMESPACE"))
 	const op = "open"
-	address, err := socketPath(cmp.Or(cfg.address, defaults.DefaultAddress))
+	address, err := socketPath(cfg.address)
 	if err != nil {
 		return nil, opError(ctx, op, cfg.address, err)
 	}

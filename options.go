@@ -21,14 +21,15 @@ type config struct {
 	foreignContent bool
 }
 
-// WithAddress sets the path of containerd's socket. Without it, [Open] takes
-// CONTAINERD_ADDRESS from the environment, else /run/containerd/containerd.sock.
+// WithAddress sets the path of containerd's socket. Without it, or with "",
+// [Open] takes CONTAINERD_ADDRESS from the environment, else
+// /run/containerd/containerd.sock.
 func WithAddress(address string) Option {
 	return func(c *config) { c.address = address }
 }
 
-// WithNamespace sets the containerd namespace. Without it, [Open] takes
-// CONTAINERD_NAMESPACE from the environment, else [DefaultNamespace].
+// WithNamespace sets the containerd namespace. Without it, or with "", [Open]
+// takes CONTAINERD_NAMESPACE from the environment, else [DefaultNamespace].
 func WithNamespace(namespace string) Option {
 	return func(c *config) { c.namespace = namespace }
 }

@@ -93,14 +93,14 @@ var deleteContainerCases = []testCase{
 	}},
 	{name: "DeleteContainer: a container without a snapshot is deleted", run: func(e *env) {
 		id := e.id()
-		_, err := e.Client.NewContainer(e.raw, id)
+		_, err := e.Client.NewContainer(e.raw, id, client.WithNewSpec())
 		e.ok(err)
 		e.ok(e.Service.DeleteContainer(e.ctx, id, nil))
 		e.want(!e.hasContainer(id), "the container is there")
 	}},
 	{name: "DeleteContainer: a container that another client made is deleted with its snapshot", run: func(e *env) {
 		id, image := e.id(), e.pull()
-		_, err := e.Client.NewContainer(e.raw, id, client.WithSnapshotter(e.Snapshotter), client.WithNewSnapshot(id, image))
+		_, err := e.Client.NewContainer(e.raw, id, client.WithSnapshotter(e.Snapshotter), client.WithNewSnapshot(id, image), client.WithNewSpec())
 		e.ok(err)
 		e.ok(e.Service.DeleteContainer(e.ctx, id, nil))
 		e.wantGone(id)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
 	"github.com/ctrdkit/containerd"
@@ -22,7 +23,7 @@ var listContainerCases = slices.Concat([]testCase{
 	}},
 	{name: "GetContainer: a container that another client made is found", run: func(e *env) {
 		id := e.id()
-		_, err := e.Client.NewContainer(e.raw, id)
+		_, err := e.Client.NewContainer(e.raw, id, client.WithNewSpec())
 		e.ok(err)
 		c, err := e.Service.GetContainer(e.ctx, id)
 		e.ok(err)
@@ -35,7 +36,7 @@ var listContainerCases = slices.Concat([]testCase{
 	}},
 	{name: "ListContainers: every container is listed, whoever made it", run: func(e *env) {
 		one, other := e.create(), e.id()
-		_, err := e.Client.NewContainer(e.raw, other)
+		_, err := e.Client.NewContainer(e.raw, other, client.WithNewSpec())
 		e.ok(err)
 		list, err := e.Service.ListContainers(e.ctx)
 		e.ok(err)
@@ -43,7 +44,7 @@ var listContainerCases = slices.Concat([]testCase{
 	}},
 	{name: "ListContainers: containers of other namespaces are not listed", run: func(e *env) {
 		id, elsewhere := e.create(), namespaces.WithNamespace(e.ctx, "elsewhere-"+e.id())
-		_, err := e.Client.NewContainer(elsewhere, "stranger")
+		_, err := e.Client.NewContainer(elsewhere, "stranger", client.WithNewSpec())
 		e.ok(err)
 		defer func() {
 			e.ok(e.Client.ContainerService().Delete(elsewhere, "stranger"))

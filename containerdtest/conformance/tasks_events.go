@@ -8,12 +8,14 @@ import (
 	"github.com/containerd/containerd/api/events"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/typeurl/v2"
+	"google.golang.org/grpc/status"
 )
 
-// native gives a raw gRPC error of the plain client its class.
+// native gives a raw gRPC error of the plain client its class, and leaves
+// others as they are: converting them would take their class away.
 func native(err error) error {
-	if err == nil {
-		return nil
+	if _, raw := status.FromError(err); !raw || err == nil {
+		return err
 	}
 	return errgrpc.ToNative(err)
 }

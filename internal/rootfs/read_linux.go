@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,6 +20,10 @@ var errWhiteout = errors.New("whiteout")
 // other end, and reads it if it is a regular file of sane size.
 func readFile(dir, name string) (_ []byte, err error) {
 	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		// Not to be taken for a file that does not exist in it.
+		return nil, fmt.Errorf("root file system %s is not there: %w", dir, errdefs.ErrFailedPrecondition)
+	}
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
@@ -28,6 +34,9 @@ func readFile(dir, name string) (_ []byte, err error) {
 	})
 	if errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) {
 		return nil, specialFile(root, name)
+	}
+	if errors.Is(err, unix.ENOTDIR) && path.Dir(name) != "." && errors.Is(specialFile(root, path.Dir(name)), errWhiteout) {
+		return nil, errWhiteout
 	}
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
 		return nil, fmt.Errorf("%w: %w", err, ErrUnusable)

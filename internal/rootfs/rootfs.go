@@ -17,8 +17,8 @@ import (
 const maxFile = 10 << 20
 
 // ErrUnusable is wrapped by the error for a file that no program would read with
-// profit: a directory, device, FIFO or socket, a link that leads nowhere, or more
-// than 10 MiB. It is a failed precondition.
+// profit: a directory, device, FIFO or socket, links in a circle, or more than
+// 10 MiB. It is a failed precondition.
 var ErrUnusable = fmt.Errorf("unusable file: %w", errdefs.ErrFailedPrecondition)
 
 // ReadFiles returns the contents of the named files, which are relative to the
