@@ -134,7 +134,7 @@ func (e *env) deleteCutShort(create func() string) {
 		var err error
 		e.within(limit+promptly, "the deletion", func() { err = e.Service.DeleteContainer(ctx, id, nil) })
 		cancel()
-		e.noLease()
+		e.noLeaseAfter(err)
 		if err != nil {
 			e.class(err, isContextEnd, id)
 			if e.hasContainer(id) {

@@ -158,7 +158,7 @@ func fromSnapshotCutShort(e *env) {
 		var err error
 		e.within(limit+promptly, "the create", func() { _, err = e.Service.CreateContainerFromSnapshot(ctx, req) })
 		cancel()
-		e.noLease()
+		e.noLeaseAfter(err)
 		e.want(e.hasSnapshot(e.Snapshotter, key), "the snapshot is gone")
 		if err != nil {
 			e.class(err, isContextEnd, id)

@@ -123,7 +123,7 @@ func createCutShort(e *env, times []time.Duration) {
 		var err error
 		e.within(limit+promptly, "the create", func() { _, err = e.Service.CreateContainer(ctx, req) })
 		cancel()
-		e.noLease()
+		e.noLeaseAfter(err)
 		if err != nil {
 			e.class(err, isContextEnd, id)
 			e.wantGone(id)
