@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,10 @@ import (
 type handWritten struct{}
 
 var _ Service = handWritten{}
+
+func TestServiceHasExactlyNineteenMethods(t *testing.T) {
+	assert.Equal(t, 19, reflect.TypeFor[Service]().NumMethod())
+}
 
 func (handWritten) PullImage(context.Context, string, *PullImageOptions) (containerd.Image, error) {
 	return nil, nil
