@@ -103,7 +103,7 @@ var inNamespace = map[string]func(e *env, ctx context.Context){
 		e.want(len(list) == 1 && list[0].ContainerID == id, "got %+v", list)
 	},
 	"StopTask": func(e *env, ctx context.Context) {
-		id := e.start()
+		id := e.startReady()
 		e.ok(e.Service.StopTask(ctx, id, nil))
 		e.wantStatus(id, "STOPPED")
 	},
@@ -170,7 +170,7 @@ var optionCases = []testCase{
 	}},
 	{name: "StopTaskOptions: nil and the zero value stop with the stop signal", run: func(e *env) {
 		for _, opts := range []*containerd.StopTaskOptions{nil, {}} {
-			id := e.start()
+			id := e.startReady()
 			e.ok(e.Service.StopTask(e.ctx, id, opts))
 			e.wantStatus(id, "STOPPED")
 		}
@@ -190,6 +190,7 @@ var optionCases = []testCase{
 		id := e.createWith(containerd.CreateContainerRequest{Labels: labels})
 		_, err = e.Service.StartTask(e.ctx, id, &start)
 		e.ok(err)
+		e.ready(id)
 		e.ok(e.Service.StopTask(e.ctx, id, &stop))
 		e.want(pull == containerd.PullImageOptions{} && stop == containerd.StopTaskOptions{} && start == containerd.StartTaskOptions{},
 			"options became %+v, %+v and %+v", pull, stop, start)

@@ -153,7 +153,7 @@ func (e *env) from(id, key string) {
 }
 
 func secondVersion(e *env) {
-	first, version, key, second := e.start(), e.id(), e.id(), e.id()
+	first, version, key, second := e.startReady(), e.id(), e.id(), e.id()
 	e.want(e.sh(first, "echo hello > /written") == 0, "writing failed")
 	e.ok(e.Service.StopTask(e.ctx, first, nil))
 	e.ok(e.Service.DeleteTask(e.ctx, first, nil))

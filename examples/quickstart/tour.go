@@ -67,7 +67,10 @@ func tour(ctx context.Context, svc containerd.Engine) error {
 			return fmt.Sprintf("%d found", len(list)), err
 		}},
 		{"stop the task", func() (string, error) {
-			return "its image's stop signal, 5 s of grace", svc.StopTask(ctx, first, &containerd.StopTaskOptions{Timeout: 5 * time.Second})
+			return "its image's stop signal, 5 s of grace", svc.StopTask(ctx, first, &containerd.StopTaskOptions{
+				Timeout: 5 * time.Second,
+				Force:   true,
+			})
 		}},
 		{"delete the task", func() (string, error) { return first, svc.DeleteTask(ctx, first, nil) }},
 		{"commit its snapshot", func() (string, error) {
