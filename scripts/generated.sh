@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 before=$(mktemp -d)
 trap 'rm -rf "$before"' EXIT
-cp -r internal/grpcmock "$before/"
+cp -r containerdmock internal/grpcmock "$before/"
 go generate ./...
-diff -r "$before/grpcmock" internal/grpcmock || { echo 'generated code was stale: commit the new one' >&2; exit 1; }
+for dir in containerdmock internal/grpcmock; do
+	diff -r "$before/${dir##*/}" "$dir" || { echo 'generated code was stale: commit the new one' >&2; exit 1; }
+done
