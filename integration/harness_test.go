@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,7 +63,21 @@ func backend(t *testing.T, address string, opts ...containerd.Option) conformanc
 		Snapshotter: capabilities.Snapshotter,
 		Image:       shared.image,
 		Private:     private,
+		Lacks:       lacks(),
 	}
+}
+
+// lacks says what the daemons can't do for this user.
+func lacks() map[conformance.Ability]string {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	const noCgroup = "a rootless container has no cgroup"
+	missing := map[conformance.Ability]string{conformance.Pausing: noCgroup, conformance.ProcessLists: noCgroup}
+	if _, err := exec.LookPath("newuidmap"); err != nil {
+		missing[conformance.OtherUsers] = "newuidmap is not installed, so a rootless container has one user"
+	}
+	return missing
 }
 
 // private opens a service on a daemon of its own, which can be killed and

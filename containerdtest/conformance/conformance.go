@@ -42,7 +42,22 @@ type Backend struct {
 	// Restart ends the daemon as a crash would and starts it again on the same
 	// state and address. Optional.
 	Restart func(t *testing.T)
+	// Lacks says what the backend can't do, and why. Cases that need it are
+	// skipped with that reason. Optional.
+	Lacks map[Ability]string
 }
+
+// Ability is something that a case needs and not every backend has.
+type Ability string
+
+const (
+	// Pausing is to pause a task and to resume it.
+	Pausing Ability = "pausing"
+	// ProcessLists is to list the processes of a task and to measure it.
+	ProcessLists Ability = "process lists"
+	// OtherUsers is to run a process with any user and group.
+	OtherUsers Ability = "other users"
+)
 
 // Open returns a backend for one case and registers its end with t.Cleanup.
 type Open func(t *testing.T) Backend

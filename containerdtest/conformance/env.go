@@ -39,6 +39,14 @@ func newEnv(t *testing.T, b Backend) *env {
 	return e
 }
 
+// need skips the rest of the case if the backend lacks an ability.
+func (e *env) need(ability Ability) {
+	e.Helper()
+	if reason, lacks := e.Lacks[ability]; lacks {
+		e.Skipf("no %s: %s", ability, reason)
+	}
+}
+
 // ok ends the case if err is not nil.
 func (e *env) ok(err error) {
 	e.Helper()

@@ -92,10 +92,18 @@ func (e *env) stopped(code string) string {
 // paused makes a container with a paused task.
 func (e *env) paused(args ...string) string {
 	e.Helper()
+	e.need(Pausing)
 	id := e.start(args...)
+	e.pause(id)
+	return id
+}
+
+// pause pauses the task with the plain client.
+func (e *env) pause(id string) {
+	e.Helper()
+	e.need(Pausing)
 	e.ok(e.plainTask(id).Pause(e.raw))
 	e.wantStatus(id, "PAUSED")
-	return id
 }
 
 // killPlain kills the task with the plain client and waits until it has stopped.

@@ -124,7 +124,7 @@ var stopCases = []testCase{
 	}},
 	{name: "StopTask: a paused task is resumed so that it can stop", run: func(e *env) {
 		id := e.startReady()
-		e.ok(e.plainTask(id).Pause(e.raw))
+		e.pause(id)
 		e.ok(e.Service.StopTask(e.ctx, id, &containerd.StopTaskOptions{Timeout: time.Minute}))
 		e.wantStatus(id, "STOPPED")
 		if code := e.process(id, "").GetExitStatus(); code == 137 {
