@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/ctrdkit/containerd/internal/clock"
 )
 
 const (
@@ -17,7 +19,7 @@ const (
 // cleaner finishes what failed calls could not undo in time. It has at most
 // one worker, which ends when nothing is left or after cleanerLifetime.
 type cleaner struct {
-	clock clock
+	clock clock.Clock
 
 	mu      sync.Mutex
 	pending map[string]*leftover // by container ID, image reference or key

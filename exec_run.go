@@ -110,7 +110,7 @@ func (e *executing) explain(ctx context.Context, err error) error {
 // taskEnds waits briefly for the task's exit: a task whose process was killed
 // still counts as running until its shim has seen the end.
 func (e *executing) taskEnds(ctx context.Context) bool {
-	ctx, cancel := e.service.within(ctx, endingLimit)
+	ctx, cancel := within(ctx, e.service.clock.NewTimer, endingLimit)
 	defer cancel()
 	w := e.service.startWait(ctx, e.containerID, "")
 	defer w.stop()

@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ctrdkit/containerd/internal/clock"
 	"github.com/ctrdkit/containerd/internal/grpcmock"
 )
 
@@ -237,6 +238,8 @@ func (d *daemon) methods() []string {
 
 // fakeClock is a clock that the test moves.
 type fakeClock struct {
+	clock.System // what is not the test's
+
 	mu      sync.Mutex
 	now     time.Time
 	timers  map[*fakeTimer]struct{}
@@ -263,6 +266,8 @@ func (c *fakeClock) Now() time.Time {
 	defer c.mu.Unlock()
 	return c.now
 }
+
+func (c *fakeClock) NewProcessTimer(d time.Duration) (<-chan time.Time, func()) { return c.NewTimer(d) }
 
 func (c *fakeClock) NewTimer(d time.Duration) (<-chan time.Time, func()) {
 	c.mu.Lock()

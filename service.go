@@ -5,7 +5,9 @@ import (
 	"sync"
 
 	containerd "github.com/containerd/containerd/v2/client"
+
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/ctrdkit/containerd/internal/clock"
 )
 
 // Service is the stable surface of this package: images, containers, tasks and
@@ -92,7 +94,7 @@ type DefaultService struct {
 	ownsConn  bool
 	config    config
 
-	clock    clock
+	clock    clock.Clock
 	owner    owner
 	registry registry
 	images   imageCache
@@ -130,10 +132,17 @@ func newService(client *containerd.Client, cfg config) *DefaultService {
 		namespace: cfg.namespace,
 		nsErr:     validateNamespace(cfg.namespace),
 		config:    cfg,
-		clock:     systemClock{},
+		clock:     clock.System{},
 		owner:     newOwner(),
 		closed:    make(chan struct{}),
 	}
 	s.cleaner.clock = s.clock
 	return s
+}
+
+func init() {
+	clock.Set = func(service any, c clock.Clock) {
+		s := service.(*DefaultService)
+		s.clock, s.cleaner.clock = c, c
+	}
 }

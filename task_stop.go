@@ -82,6 +82,9 @@ func (s *DefaultService) stopTask(ctx context.Context, id string, opts StopTaskO
 		return err
 	}
 	if !opts.Force {
+		if ended, err := s.ended(ctx, id); err == nil && ended {
+			return nil
+		}
 		return fmt.Errorf("still there %v after signal %d: %w", timeout, int(sig), ErrTaskStopTimeout)
 	}
 	err = s.bounded(ctx, killTimeout, func(ctx context.Context) error { return s.forceStop(ctx, id) })
@@ -97,7 +100,7 @@ func (s *DefaultService) bounded(ctx context.Context, d time.Duration, do func(c
 	if d < 0 {
 		return do(ctx)
 	}
-	bounded, cancel := s.within(ctx, d)
+	bounded, cancel := within(ctx, s.clock.NewProcessTimer, d)
 	defer cancel()
 	err := do(bounded)
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(bounded), errElapsed) {

@@ -121,6 +121,22 @@ func TestStopTaskWithForceKillsAfterTheTimeout(t *testing.T) {
 	})
 }
 
+func TestStopTaskLooksAgainWhenTheTimeIsUp(t *testing.T) {
+	d := newDaemon(t)
+	d.change("web", func(p *taskState) { p.deaf = true })
+	s := d.service()
+	clock := stopClock(s)
+	d.hang("Tasks/Wait")
+	signalled := d.arrivals("Tasks/Kill")
+	done := async(func() error { return s.StopTask(t.Context(), "web", &StopTaskOptions{Timeout: 3 * time.Second}) })
+	received(t, signalled)
+	d.change("web", func(p *taskState) { p.Status = stopped })
+
+	clock.pass(t, 3*time.Second)
+
+	require.NoError(t, received(t, done), "the answer of Wait is late, the task has stopped")
+}
+
 func TestStopTaskWithNegativeTimeoutWaitsUntilTheContextEnds(t *testing.T) {
 	d := newDaemon(t)
 	d.change("web", func(p *taskState) { p.deaf = true })

@@ -10,6 +10,8 @@ import (
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 	"google.golang.org/grpc/connectivity"
+
+	"github.com/ctrdkit/containerd/internal/clock"
 )
 
 const (
@@ -41,13 +43,14 @@ type waiting struct {
 	exit   exit
 	err    error
 	cancel context.CancelFunc
+	clock  clock.Clock
 }
 
 // startWait begins to wait, before the caller signals or starts the process.
 // It ends with ctx. The caller calls stop.
 func (s *DefaultService) startWait(ctx context.Context, containerID, execID string) *waiting {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &waiting{done: make(chan struct{}), cancel: cancel}
+	w := &waiting{done: make(chan struct{}), cancel: cancel, clock: s.clock}
 	go func() {
 		defer close(w.done)
 		w.exit, w.err = s.waitExit(ctx, containerID, execID)
@@ -63,6 +66,7 @@ func (w *waiting) stop() {
 
 // result waits for the exit, or for ctx to end.
 func (w *waiting) result(ctx context.Context) (exit, error) {
+	defer w.clock.AwaitProcess()()
 	select {
 	case <-w.done:
 		return w.exit, w.err
@@ -195,11 +199,11 @@ func (s *DefaultService) connectionReady(ctx context.Context) (ready <-chan stru
 	return back, func() { cancel(); <-ended }
 }
 
-// within returns a context that ends d after now by the service's clock, with
-// errElapsed as its cause.
-func (s *DefaultService) within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+// within returns a context that ends when timer, a method of the service's
+// clock, has run for d, with errElapsed as its cause.
+func within(ctx context.Context, timer func(time.Duration) (<-chan time.Time, func()), d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	elapsed, release := s.clock.NewTimer(d)
+	elapsed, release := timer(d)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -16,17 +16,20 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/ctrdkit/containerd/internal/clock"
 	"github.com/ctrdkit/containerd/internal/grpcmock"
 )
 
 // quickClock makes every timer elapse at once.
-type quickClock struct{ systemClock }
+type quickClock struct{ clock.System }
 
 func (quickClock) NewTimer(time.Duration) (<-chan time.Time, func()) {
 	c := make(chan time.Time, 1)
 	c <- time.Time{}
 	return c, func() {}
 }
+
+func (q quickClock) NewProcessTimer(d time.Duration) (<-chan time.Time, func()) { return q.NewTimer(d) }
 
 // mocked returns a service over mocked containerd services, and a context in
 // its namespace.

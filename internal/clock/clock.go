@@ -1,0 +1,45 @@
+// Package clock is what the services of this module measure time with.
+package clock
+
+import "time"
+
+// Clock is the source of a service's time and timers. Its methods are safe for
+// concurrent use.
+type Clock interface {
+	// Now returns the time.
+	Now() time.Time
+	// NewTimer returns a channel that delivers once after d, and a function that
+	// releases the timer. It bounds what the daemon or the machine does.
+	NewTimer(d time.Duration) (elapsed <-chan time.Time, release func())
+	// NewProcessTimer is NewTimer for the time that a container's process gets
+	// to do something. A virtual clock lets it pass when no process would use it.
+	NewProcessTimer(d time.Duration) (elapsed <-chan time.Time, release func())
+	// AwaitProcess says that a call waits for a process and for nothing else,
+	// until it calls done.
+	AwaitProcess() (done func())
+}
+
+// System is the machine's clock.
+type System struct{}
+
+// Now returns the machine's time.
+func (System) Now() time.Time { return time.Now() }
+
+// NewTimer starts a timer of package time.
+func (System) NewTimer(d time.Duration) (elapsed <-chan time.Time, release func()) {
+	t := time.NewTimer(d)
+	return t.C, func() { t.Stop() }
+}
+
+// NewProcessTimer is NewTimer.
+func (s System) NewProcessTimer(d time.Duration) (elapsed <-chan time.Time, release func()) {
+	return s.NewTimer(d)
+}
+
+// AwaitProcess does nothing: real time passes by itself.
+func (System) AwaitProcess() (done func()) { return func() {} }
+
+// Set makes a service of the root package use a clock. It must be called before
+// the service's first call. The root package provides it, so that this is no
+// part of its API.
+var Set func(service any, c Clock)
