@@ -11,16 +11,12 @@ import (
 	"path/filepath"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ctrdkit/containerd/internal/applets"
 )
 
 // userlandPackage is the program that is the image's shell and all its commands.
 const userlandPackage = "github.com/ctrdkit/containerd/internal/userland"
-
-// applets are the commands of the userland, as links in /bin.
-var applets = []string{
-	"cat", "chmod", "echo", "env", "false", "head", "hold", "hostname", "id", "kill", "ln", "ls", "mkdir",
-	"pause", "pwd", "readlink", "rm", "sh", "sha256sum", "sigtrap", "sleep", "touch", "true", "tty", "wc", "zeros",
-}
 
 // BuildUserland compiles the userland, a static binary of a few megabytes. It
 // needs the Go toolchain and this module's source.
@@ -62,7 +58,7 @@ func Userland(binary []byte) Image {
 		File{Path: "etc/group", Content: []byte("root:x:0:\napp:x:1000:\nextra:x:2000:app\n")},
 	)
 	bin = append(bin, File{Path: "bin/userland", Mode: 0o755, Content: binary})
-	for _, name := range applets {
+	for _, name := range applets.Names() {
 		bin = append(bin, File{Path: "bin/" + name, Type: tar.TypeSymlink, Link: "userland", Mode: 0o777})
 	}
 	return Image{

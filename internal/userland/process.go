@@ -1,165 +1,117 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/containerd/console"
-	"golang.org/x/sys/unix"
+
+	"github.com/ctrdkit/containerd/internal/applets"
 )
 
-// sleep waits for SECONDS, which may be a fraction.
-func sleep(args []string) error {
-	if len(args) != 1 {
-		return errors.New("usage: sleep SECONDS")
-	}
-	seconds, err := strconv.ParseFloat(args[0], 64)
-	if err != nil {
-		return err
-	}
-	time.Sleep(time.Duration(seconds * float64(time.Second)))
-	return nil
-}
+func (system) Stdin() io.Reader  { return os.Stdin }
+func (system) Stdout() io.Writer { return os.Stdout }
+func (system) Stderr() io.Writer { return os.Stderr }
 
-// pause waits until SIGTERM or SIGINT.
-func pause([]string) error {
-	end := make(chan os.Signal, 1)
-	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT)
-	<-end
-	return nil
-}
-
-// sigtrap waits for a signal, prints its name, and exits with CODE, or goes on
-// if CODE is "ignore": sigtrap NAME CODE.
-func sigtrap(args []string) error {
-	if len(args) != 2 {
-		return errors.New("usage: sigtrap NAME CODE|ignore")
-	}
-	num := unix.SignalNum("SIG" + strings.TrimPrefix(args[0], "SIG"))
-	if num == 0 {
-		return fmt.Errorf("signal %q is unknown", args[0])
-	}
-	got := make(chan os.Signal, 1)
-	signal.Notify(got, num)
-	fmt.Println("ready")
-	for range got {
-		fmt.Println(unix.SignalName(num))
-		if args[1] != "ignore" {
-			code, err := strconv.Atoi(args[1])
-			return errors.Join(err, exitCode(code))
-		}
-	}
-	return nil
-}
-
-// hold leaves a child behind that keeps stdout open for SECONDS.
-func hold(args []string) error {
-	if len(args) != 1 {
-		return errors.New("usage: hold SECONDS")
-	}
-	child := exec.Command("/proc/self/exe", args[0])
-	child.Args[0] = "sleep"
-	child.Stdout, child.Stderr = os.Stdout, os.Stderr
-	return child.Start()
-}
-
-func kill(args []string) error {
-	num := syscall.SIGTERM
-	if len(args) > 0 && strings.HasPrefix(args[0], "-") {
-		name := strings.TrimPrefix(args[0], "-")
-		num = unix.SignalNum("SIG" + strings.TrimPrefix(name, "SIG"))
-		if n, err := strconv.Atoi(name); err == nil {
-			num = syscall.Signal(n)
-		}
-		args = args[1:]
-	}
-	for _, arg := range args {
-		pid, err := strconv.Atoi(arg)
-		if err != nil {
-			return err
-		}
-		if err := syscall.Kill(pid, num); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// env prints the environment, or one variable's value.
-func env(args []string) error {
-	for _, entry := range os.Environ() {
-		name, value, _ := strings.Cut(entry, "=")
-		switch {
-		case len(args) == 0:
-			fmt.Println(entry)
-		case name == args[0]:
-			fmt.Println(value)
-			return nil
-		}
-	}
-	if len(args) > 0 {
-		return exitCode(1)
-	}
-	return nil
-}
-
-// id prints the user's ID (-u), the group's (-g), all groups' (-G), or all of these.
-func id(args []string) error {
-	groups, err := os.Getgroups()
-	if err != nil {
-		return err
-	}
-	all := strings.Trim(fmt.Sprint(groups), "[]")
-	switch strings.Join(args, " ") {
-	case "-u":
-		fmt.Println(os.Getuid())
-	case "-g":
-		fmt.Println(os.Getgid())
-	case "-G":
-		fmt.Println(all)
-	default:
-		fmt.Printf("uid=%d gid=%d groups=%s\n", os.Getuid(), os.Getgid(), all)
-	}
-	return nil
-}
-
-func pwd([]string) error {
-	dir, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	fmt.Println(dir)
-	return nil
-}
-
-func hostname([]string) error {
-	name, err := os.Hostname()
-	if err != nil {
-		return err
-	}
-	fmt.Println(name)
-	return nil
-}
-
-// tty says whether stdin is a terminal.
-func tty([]string) error {
-	if isTerminal() {
-		fmt.Println("terminal")
-		return nil
-	}
-	fmt.Println("not a tty")
-	return exitCode(1)
-}
-
-// isTerminal says whether stdin is a terminal.
-func isTerminal() bool {
+func (system) IsTerminal() bool {
 	_, err := console.ConsoleFromFile(os.Stdin)
 	return err == nil
+}
+
+func (system) Environ() []string         { return os.Environ() }
+func (system) Getwd() (string, error)    { return os.Getwd() }
+func (system) Getpid() int               { return os.Getpid() }
+func (system) Getuid() int               { return os.Getuid() }
+func (system) Getgid() int               { return os.Getgid() }
+func (system) Getgroups() ([]int, error) { return os.Getgroups() }
+func (system) Hostname() (string, error) { return os.Hostname() }
+
+func (system) Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s system) Trap(signals ...syscall.Signal) {
+	for _, sig := range signals {
+		signal.Notify(s.signals, sig)
+	}
+}
+
+func (s system) NextSignal(ctx context.Context) (syscall.Signal, error) {
+	select {
+	case got := <-s.signals:
+		sig, ok := got.(syscall.Signal)
+		if !ok {
+			return 0, fmt.Errorf("signal %v has no number", got)
+		}
+		return sig, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+func (system) Kill(pid int, sig syscall.Signal) error { return syscall.Kill(pid, sig) }
+
+// pipeDelay is how long a child's output is waited for, after its end, where a
+// child of its own holds the pipe open: a command substitution ends then.
+const pipeDelay = time.Second
+
+func (system) Start(c *applets.Command) (func(context.Context) (int, error), error) {
+	program := c.Path
+	if program == "" {
+		program = "/proc/self/exe"
+	}
+	command := func() *exec.Cmd {
+		return &exec.Cmd{
+			Path: program, Args: c.Args, Env: c.Env, Dir: c.Dir,
+			Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, WaitDelay: pipeDelay,
+		}
+	}
+	cmd := command()
+	err := cmd.Start()
+	// A process that was forked a moment ago, and has not called exec, may still
+	// hold the program open for writing.
+	for delay := time.Millisecond; errors.Is(err, syscall.ETXTBSY) && delay < 300*time.Millisecond; delay *= 2 {
+		time.Sleep(delay)
+		cmd = command()
+		err = cmd.Start()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (int, error) { return wait(ctx, cmd) }, nil
+}
+
+func wait(ctx context.Context, cmd *exec.Cmd) (int, error) {
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case err := <-done:
+		failed, ok := errors.AsType[*exec.ExitError](err)
+		switch {
+		case err == nil, errors.Is(err, exec.ErrWaitDelay):
+			return 0, nil
+		case !ok:
+			return 0, err
+		}
+		if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			return 128 + int(status.Signal()), nil
+		}
+		return failed.ExitCode(), nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 }

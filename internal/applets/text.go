@@ -1,7 +1,8 @@
-package main
+package applets
 
 import (
 	"bufio"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -11,22 +12,26 @@ import (
 	"strings"
 )
 
-func echo(args []string) error {
+func echo(_ context.Context, sys System, args []string) error {
 	end := "\n"
 	if len(args) > 0 && args[0] == "-n" {
 		end, args = "", args[1:]
 	}
-	_, err := fmt.Print(strings.Join(args, " "), end)
+	_, err := io.WriteString(sys.Stdout(), strings.Join(args, " ")+end)
 	return err
 }
 
 // forEach calls do with each named file, or with stdin.
-func forEach(names []string, do func(name string, r io.Reader) error) error {
+func forEach(sys System, names []string, do func(name string, r io.Reader) error) error {
 	if len(names) == 0 {
-		return do("-", os.Stdin)
+		in := sys.Stdin()
+		if in == nil {
+			in = strings.NewReader("")
+		}
+		return do("-", in)
 	}
 	for _, name := range names {
-		f, err := os.Open(name)
+		f, err := sys.OpenFile(name, os.O_RDONLY, 0)
 		if err != nil {
 			return err
 		}
@@ -37,37 +42,35 @@ func forEach(names []string, do func(name string, r io.Reader) error) error {
 	return nil
 }
 
-func cat(args []string) error {
-	return forEach(args, func(_ string, r io.Reader) error {
-		_, err := io.Copy(os.Stdout, r)
+func cat(_ context.Context, sys System, args []string) error {
+	return forEach(sys, args, func(_ string, r io.Reader) error {
+		_, err := io.Copy(sys.Stdout(), r)
 		return err
 	})
 }
 
-func sha256sum(args []string) error {
-	return forEach(args, func(name string, r io.Reader) error {
+func sha256sum(_ context.Context, sys System, args []string) error {
+	return forEach(sys, args, func(name string, r io.Reader) error {
 		h := sha256.New()
 		if _, err := io.Copy(h, r); err != nil {
 			return err
 		}
-		_, err := fmt.Printf("%x  %s\n", h.Sum(nil), name)
-		return err
+		return say(sys, fmt.Sprintf("%x  %s", h.Sum(nil), name))
 	})
 }
 
 // wc counts bytes (-c) or lines (-l).
-func wc(args []string) error {
+func wc(_ context.Context, sys System, args []string) error {
 	if len(args) == 0 {
 		return errors.New("usage: wc -c|-l [FILE...]")
 	}
 	lines := args[0] == "-l"
-	return forEach(args[1:], func(_ string, r io.Reader) error {
+	return forEach(sys, args[1:], func(_ string, r io.Reader) error {
 		n, buf := 0, bufio.NewReader(r)
 		for {
 			b, err := buf.ReadByte()
 			if errors.Is(err, io.EOF) {
-				_, err = fmt.Println(n)
-				return err
+				return say(sys, n)
 			} else if err != nil {
 				return err
 			}
@@ -79,7 +82,7 @@ func wc(args []string) error {
 }
 
 // head copies the first N bytes: head -c N [FILE].
-func head(args []string) error {
+func head(_ context.Context, sys System, args []string) error {
 	if len(args) < 2 || args[0] != "-c" {
 		return errors.New("usage: head -c N [FILE]")
 	}
@@ -87,8 +90,8 @@ func head(args []string) error {
 	if err != nil {
 		return err
 	}
-	return forEach(args[2:], func(_ string, r io.Reader) error {
-		_, err := io.CopyN(os.Stdout, r, n)
+	return forEach(sys, args[2:], func(_ string, r io.Reader) error {
+		_, err := io.CopyN(sys.Stdout(), r, n)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -101,7 +104,7 @@ type zeroReader struct{}
 func (zeroReader) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // zeros writes N zero bytes.
-func zeros(args []string) error {
+func zeros(_ context.Context, sys System, args []string) error {
 	if len(args) != 1 {
 		return errors.New("usage: zeros N")
 	}
@@ -109,6 +112,6 @@ func zeros(args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyN(os.Stdout, zeroReader{}, n)
+	_, err = io.CopyN(sys.Stdout(), zeroReader{}, n)
 	return err
 }
