@@ -11,9 +11,12 @@ demo: runc ## run the quickstart on a private containerd; ARGS="IMAGE [COMMAND..
 	@CGO_ENABLED=0 go build -trimpath -o $(TOOLS)/quickstart ./examples/quickstart
 	@$(TOOLS)/quickstart $(ARGS)
 
+test: export CONFORMANCE_REPORT := $(CURDIR)/.tools/conformance.txt
 test: runc ## vet, unit and integration tests with the race detector
+	@rm -f $(CONFORMANCE_REPORT)
 	go vet ./...
 	go test -race -timeout 25m -p 2 ./...
+	@cat $(CONFORMANCE_REPORT)
 
 check: generated lint ## formatting, vet, linters, generated files, go.mod
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'not formatted: run gofmt -w .'; exit 1; }

@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func checkPrivate(dir string) error {
 // makeFIFODir makes a directory for the FIFOs of one process below base, or
 // below a directory of our own.
 func (s *DefaultService) makeFIFODir(base string) (string, error) {
-	if base == "" {
+	if base = cmp.Or(base, s.stdioDir); base == "" {
 		var err error
 		if base, err = runtimeDir("stdio"); err != nil {
 			return "", err

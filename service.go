@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/ctrdkit/containerd/internal/clock"
+	"github.com/ctrdkit/containerd/internal/seam"
 )
 
 // Service is the stable surface of this package: images, containers, tasks and
@@ -104,6 +105,7 @@ type DefaultService struct {
 	cleaner  cleaner
 	sweep    sweeper
 
+	stdioDir  string // where FIFOs go by default; "" means a directory of this user
 	fifoSweep fifoSweeper
 	watchers  watchers
 
@@ -141,8 +143,11 @@ func newService(client *containerd.Client, cfg config) *DefaultService {
 }
 
 func init() {
-	clock.Set = func(service any, c clock.Clock) {
+	seam.Configure = func(service any, settings seam.Settings) {
 		s := service.(*DefaultService)
-		s.clock, s.cleaner.clock = c, c
+		if c := settings.Clock; c != nil {
+			s.clock, s.cleaner.clock = c, c
+		}
+		s.stdioDir = settings.StdioDir
 	}
 }

@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	tasktypes "github.com/containerd/containerd/api/types/task"
@@ -75,6 +76,10 @@ func (s *DefaultService) commit(ctx context.Context, snapshotter, name, key stri
 	s.wakeConnection(lasting)
 	if info, lookErr := sn.Stat(lasting, name); lookErr == nil && info.Labels[extensionOrigin] == origin {
 		return nil
+	}
+	// Not every snapshotter gives its refusal a class.
+	if info, lookErr := sn.Stat(lasting, key); lookErr == nil && info.Kind != snapshots.KindActive {
+		return fmt.Errorf("the snapshot is not active but %s: %w", strings.ToLower(info.Kind.String()), errdefs.ErrFailedPrecondition)
 	}
 	return err
 }

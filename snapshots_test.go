@@ -124,6 +124,19 @@ func TestCommitThatFailedIsNotTakenForAnotherOfThatName(t *testing.T) {
 	assert.NotNil(t, d.snapshot("kept"))
 }
 
+func TestCommitOfWhatIsNotActiveHasAClassOnEverySnapshotter(t *testing.T) {
+	// Given a snapshotter that looks for the files of a view, which has none,
+	d := newDaemon(t)
+	s := d.service()
+	d.addSnapshot("view", "v0", snapshotsapi.Kind_VIEW, nil)
+	d.fail("Snapshots/Commit", errors.New("lstat /snapshots/4: no such file or directory"))
+
+	err := s.CommitSnapshot(t.Context(), testSnapshotter, "v1", "view")
+
+	assertError(t, err, opCommit, errdefs.IsFailedPrecondition, "a view")
+	assert.ErrorContains(t, err, "view")
+}
+
 func TestCommitKeepsTheDaemonsClass(t *testing.T) {
 	d := newDaemon(t)
 	s := d.service()

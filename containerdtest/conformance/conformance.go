@@ -13,6 +13,10 @@
 package conformance
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
 	"testing"
 
 	client "github.com/containerd/containerd/v2/client"
@@ -62,13 +66,36 @@ const (
 // Open returns a backend for one case and registers its end with t.Cleanup.
 type Open func(t *testing.T) Backend
 
-// Run runs the whole suite, one subtest per sentence of the contract.
-func Run(t *testing.T, open Open) {
+// Report says how many cases of the suite ran on a backend. Those that did not
+// were skipped because of what it lacks, or left out by -run.
+type Report struct{ Ran, Skipped, Cases int }
+
+// String returns the report in one line.
+func (r Report) String() string {
+	return fmt.Sprintf("%d of %d conformance cases ran, %d skipped", r.Ran, r.Cases, r.Skipped)
+}
+
+// reportEnv names a file that [Run] adds a line to: "go test" shows no log of a
+// test that passes.
+const reportEnv = "CONFORMANCE_REPORT"
+
+// Run runs the whole suite, one subtest per sentence of the contract, and
+// returns when the last one has ended. It adds its report to the file that the
+// environment variable CONFORMANCE_REPORT names, if that is set.
+func Run(t *testing.T, open Open) Report {
+	var ran, skipped atomic.Int64
 	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {
 			for _, c := range group.cases {
 				t.Run(c.name, func(t *testing.T) {
 					t.Parallel()
+					defer func() {
+						if t.Skipped() {
+							skipped.Add(1)
+						} else {
+							ran.Add(1)
+						}
+					}()
 					b := open(t)
 					if c.needs != nil && b.Private != nil {
 						b = b.Private(t)
@@ -83,6 +110,23 @@ func Run(t *testing.T, open Open) {
 			}
 		})
 	}
+	report := Report{Ran: int(ran.Load()), Skipped: int(skipped.Load()), Cases: Count()}
+	t.Log(report)
+	if name := os.Getenv(reportEnv); name != "" {
+		if err := appendLine(name, fmt.Sprintf("%s: %v\n", t.Name(), report)); err != nil {
+			t.Errorf("writing the report: %v", err)
+		}
+	}
+	return report
+}
+
+func appendLine(name, line string) error {
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(line)
+	return errors.Join(err, f.Close())
 }
 
 // Count returns how many cases the suite has.

@@ -38,8 +38,3 @@ func (s System) NewProcessTimer(d time.Duration) (elapsed <-chan time.Time, rele
 
 // AwaitProcess does nothing: real time passes by itself.
 func (System) AwaitProcess() (done func()) { return func() {} }
-
-// Set makes a service of the root package use a clock. It must be called before
-// the service's first call. The root package provides it, so that this is no
-// part of its API.
-var Set func(service any, c Clock)

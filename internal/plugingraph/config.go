@@ -9,10 +9,10 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// configFor returns a fresh copy of a plugin's default configuration, which the
-// registration shares between all users and plugins write to, with the fields
-// of overrides set in it. Going through JSON by Go field names also reaches the
-// configuration types that containerd does not export.
+// configFor returns a copy of a plugin's default configuration of its own, which
+// the registration shares between all users and plugins write to, with the
+// fields of overrides set in it. Going through JSON by Go field names also
+// reaches the configuration types that containerd does not export.
 func configFor(defaults, overrides any) (any, error) {
 	if defaults == nil {
 		if overrides != nil {
@@ -20,29 +20,52 @@ func configFor(defaults, overrides any) (any, error) {
 		}
 		return nil, nil
 	}
-	t := reflect.TypeOf(defaults)
-	if t.Kind() != reflect.Pointer {
-		return defaults, nil
+	config := deepCopy(reflect.ValueOf(defaults)).Interface()
+	if overrides == nil {
+		return config, nil
 	}
-	config := reflect.New(t.Elem())
-	config.Elem().Set(reflect.ValueOf(defaults).Elem())
-	for _, layer := range []any{defaults, overrides} {
-		if layer == nil {
-			continue
-		}
-		if err := overlay(config.Interface(), layer); err != nil {
-			return nil, fmt.Errorf("configuration %T: %w: %w", defaults, err, errdefs.ErrInvalidArgument)
-		}
+	data, err := json.Marshal(overrides)
+	if err == nil {
+		dec := json.NewDecoder(bytes.NewReader(data))
+		dec.DisallowUnknownFields()
+		err = dec.Decode(config)
 	}
-	return config.Interface(), nil
+	if err != nil {
+		return nil, fmt.Errorf("configuration %T: %w: %w", defaults, err, errdefs.ErrInvalidArgument)
+	}
+	return config, nil
 }
 
-func overlay(config, layer any) error {
-	data, err := json.Marshal(layer)
-	if err != nil {
-		return err
+// deepCopy copies what v refers to, as far as fields are exported.
+func deepCopy(v reflect.Value) reflect.Value {
+	made := reflect.New(v.Type()).Elem()
+	made.Set(v)
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			made.Set(reflect.New(v.Type().Elem()))
+			made.Elem().Set(deepCopy(v.Elem()))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if made.Field(i).CanSet() {
+				made.Field(i).Set(deepCopy(v.Field(i)))
+			}
+		}
+	case reflect.Slice:
+		if !v.IsNil() {
+			made.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+			for i := range v.Len() {
+				made.Index(i).Set(deepCopy(v.Index(i)))
+			}
+		}
+	case reflect.Map:
+		if !v.IsNil() {
+			made.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
+			for _, key := range v.MapKeys() {
+				made.SetMapIndex(key, deepCopy(v.MapIndex(key)))
+			}
+		}
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	return dec.Decode(config)
+	return made
 }

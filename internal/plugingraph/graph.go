@@ -31,6 +31,9 @@ type Options struct {
 	// A value is anything that encodes to a JSON object with the Go names of the
 	// fields, such as a map or the configuration's own type.
 	Config map[string]any
+	// Unary and Stream see every gRPC request first. Optional.
+	Unary  grpc.UnaryServerInterceptor
+	Stream grpc.StreamServerInterceptor
 }
 
 // Graph is a running set of plugins. Its methods are safe for concurrent use by
@@ -70,7 +73,7 @@ func Start(ctx context.Context, opts Options) (_ *Graph, err error) {
 			return nil, fmt.Errorf("plugin %s: %w", r.URI(), err)
 		}
 	}
-	return g, g.makeServers()
+	return g, g.makeServers(opts)
 }
 
 func (g *Graph) start(ctx context.Context, r plugin.Registration, opts Options) error {

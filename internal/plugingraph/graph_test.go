@@ -124,26 +124,40 @@ func TestConfig(t *testing.T) {
 	require.True(t, errdefs.IsInvalidArgument(err), "%v", err)
 }
 
-type config struct{ Limit, Kept int }
+type config struct {
+	Limit, Kept int
+	Names       []string
+	Sub         map[string]*config
+}
 
 func TestConfigIsFreshForEachGraph(t *testing.T) {
-	defaults := &config{Limit: 1, Kept: 2}
+	fresh := func() *config {
+		return &config{Limit: 1, Kept: 2, Names: []string{"a"}, Sub: map[string]*config{"s": {Limit: 3}}}
+	}
+	defaults := fresh()
 	var seen []config
 	set := []plugin.Registration{{Type: "test", ID: "a", Config: defaults, InitFn: func(ic *plugin.InitContext) (any, error) {
 		c := ic.Config.(*config)
 		seen = append(seen, *c)
 		c.Kept = 99
+		if len(seen) == 1 { // what the first graph writes, the second one must not see
+			c.Names[0], c.Sub["t"] = "b", c
+			c.Sub["s"].Limit = 99
+		}
 		return c, nil
 	}}}
 	for range 2 {
 		g, err := plugingraph.Start(t.Context(), plugingraph.Options{
-			Plugins: set, Config: map[string]any{"test.a": map[string]int{"Limit": 7}},
+			Plugins: set, Config: map[string]any{"test.a": map[string]any{"Limit": 7, "Names": []string{"c"}}},
 		})
 		require.NoError(t, err)
 		require.NoError(t, g.Close())
 	}
-	assert.Equal(t, []config{{7, 2}, {7, 2}}, seen)
-	assert.Equal(t, config{1, 2}, *defaults)
+	want := *fresh()
+	want.Limit, want.Names = 7, []string{"c"}
+	require.Len(t, seen, 2)
+	assert.Equal(t, want, seen[1])
+	assert.Equal(t, fresh(), defaults)
 }
 
 // recorder notes when it is closed.

@@ -24,14 +24,22 @@ type ttrpcService interface {
 
 // makeServers registers the started plugins' services with the two servers, as
 // containerd's server plugins do.
-func (g *Graph) makeServers() error {
+func (g *Graph) makeServers(opts Options) error {
 	var err error
 	if g.ttrpc, err = ttrpc.NewServer(ttrpcOptions()...); err != nil {
 		return err
 	}
+	unary := []grpc.UnaryServerInterceptor{passNamespaceUnary}
+	if opts.Unary != nil {
+		unary = append(unary, opts.Unary)
+	}
+	stream := []grpc.StreamServerInterceptor{passNamespaceStream}
+	if opts.Stream != nil {
+		stream = append(stream, opts.Stream)
+	}
 	g.grpc = grpc.NewServer(
-		grpc.ChainUnaryInterceptor(passNamespaceUnary),
-		grpc.ChainStreamInterceptor(passNamespaceStream),
+		grpc.ChainUnaryInterceptor(unary...),
+		grpc.ChainStreamInterceptor(stream...),
 		grpc.WaitForHandlers(true),
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
 		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),

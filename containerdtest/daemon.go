@@ -1,0 +1,135 @@
+package containerdtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+
+	apitypes "github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/v2/core/events"
+	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/containerd/v2/version"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"github.com/containerd/platforms"
+	"github.com/containerd/plugin"
+	"github.com/containerd/typeurl/v2"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
+	"github.com/sirupsen/logrus"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/ctrdkit/containerd/internal/plugingraph"
+)
+
+const (
+	taskPlugin     = "io.containerd.runtime.v2.task"
+	metadataPlugin = "io.containerd.metadata.v1.bolt"
+	transferPlugin = "io.containerd.transfer.v1.local"
+
+	// bufferSize is what a connection to the fake holds in each direction.
+	bufferSize = 256 << 10
+)
+
+// snapshotterNames are the fake's snapshotters, all of one kind; the first is
+// what clients take by themselves.
+var snapshotterNames = []string{"overlayfs", "native"}
+
+// server is one life of the fake's daemon: containerd's own plugins on the
+// fake's directory, and the machine as their runtime.
+type server struct {
+	graph    *plugingraph.Graph
+	listener *bufconn.Listener
+	served   chan error
+}
+
+func startServer(ctx context.Context, dir string, m *machine, intercept *interceptors) (*server, error) {
+	set, err := plugingraph.Registered(plugingraph.Services()...)
+	if err != nil {
+		return nil, err
+	}
+	set = plugingraph.Replace(set, runtimePlugin(m), differPlugin())
+	for _, name := range snapshotterNames {
+		set = plugingraph.Replace(set, snapshotterPlugin(name))
+	}
+	graph, err := plugingraph.Start(withoutLog(ctx), plugingraph.Options{
+		Plugins: set,
+		Root:    filepath.Join(dir, "root"), State: filepath.Join(dir, "state"),
+		Config: map[string]any{
+			metadataPlugin: map[string]bool{"NoSync": true},
+			transferPlugin: map[string]any{"UnpackConfiguration": []map[string]string{{
+				"Platform":    platforms.Format(platforms.DefaultSpec()),
+				"Snapshotter": snapshotterNames[0],
+				"Differ":      "walking",
+			}}},
+		},
+		Unary: intercept.unary, Stream: intercept.stream,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &server{graph: graph, listener: bufconn.Listen(bufferSize), served: make(chan error, 1)}
+	go func() { s.served <- graph.Serve(s.listener) }()
+	return s, nil
+}
+
+// withoutLog keeps the daemon's log from the test's output: what goes wrong is
+// told by an error.
+func withoutLog(ctx context.Context) context.Context {
+	logger := logrus.New()
+	logger.SetOutput(io.Discard)
+	return log.WithLogger(ctx, logrus.NewEntry(logger))
+}
+
+// stop ends every request and closes everything.
+func (s *server) stop(m *machine) error {
+	m.connect(nil)
+	s.graph.StopServing()
+	return errors.Join(<-s.served, s.graph.Close())
+}
+
+func (s *server) dial(ctx context.Context) (net.Conn, error) { return s.listener.DialContext(ctx) }
+
+func runtimePlugin(m *machine) plugin.Registration {
+	return plugin.Registration{
+		Type:     plugins.RuntimePluginV2,
+		ID:       "task",
+		Requires: []plugin.Type{plugins.EventPlugin},
+		InitFn: func(ic *plugin.InitContext) (any, error) {
+			exchange, err := ic.GetSingle(plugins.EventPlugin)
+			if err != nil {
+				return nil, err
+			}
+			publisher, ok := exchange.(events.Publisher)
+			if !ok {
+				return nil, fmt.Errorf("unexpected type %T", exchange)
+			}
+			ic.Meta.Platforms = append(ic.Meta.Platforms, platforms.DefaultSpec())
+			m.connect(publisher)
+			return taskRuntime{m}, nil
+		},
+	}
+}
+
+// PluginInfo describes the runtime: it takes specs with a seccomp profile.
+func (taskRuntime) PluginInfo(_ context.Context, request any) (any, error) {
+	req, ok := request.(*apitypes.RuntimeRequest)
+	if !ok {
+		return nil, fmt.Errorf("unknown request type %T: %w", request, errdefs.ErrNotImplemented)
+	}
+	enabled := true
+	able, err := typeurl.MarshalAnyToProto(&features.Features{
+		OCIVersionMin: "1.0.0", OCIVersionMax: "1.2.0",
+		Linux: &features.Linux{Seccomp: &features.Seccomp{Enabled: &enabled}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &apitypes.RuntimeInfo{
+		Name:     req.RuntimePath,
+		Version:  &apitypes.RuntimeVersion{Version: version.Version},
+		Features: able,
+	}, nil
+}

@@ -1,0 +1,195 @@
+package containerdtest
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	client "github.com/containerd/containerd/v2/client"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/ctrdkit/containerd"
+	"github.com/ctrdkit/containerd/internal/seam"
+)
+
+// T is what this package needs of a test; *testing.T and *testing.B are such.
+type T interface {
+	Helper()
+	Name() string
+	TempDir() string
+	Cleanup(func())
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
+}
+
+// redial is how long a client waits at most before it dials a lost daemon again.
+const redial = 20 * time.Millisecond
+
+// Fake is a containerd in this process, and the service that works on it: all
+// methods of containerd.Engine are the real ones of containerd.DefaultService,
+// in the namespace "default". It is safe for concurrent use by multiple
+// goroutines. The end of the test closes it.
+type Fake struct {
+	*containerd.DefaultService
+
+	t         T
+	dir       string
+	clock     *virtualClock
+	machine   *machine
+	intercept *interceptors
+
+	mu     sync.Mutex
+	server *server             // nil while the daemon is away
+	conns  map[net.Conn]func() // open ones of the clients, and what closes them
+}
+
+var _ containerd.Engine = (*Fake)(nil)
+
+// Option changes what [New] makes.
+type Option func(*Fake)
+
+// WithVirtualTime lets the fake skip the time that a container's process is
+// given and does not use: StopTask's timeouts, and sleeps of processes, while a
+// call of the library waits for a process and all processes wait for something
+// too (in [Proc.Sleep], in [Proc.NextSignal], in reading or writing a stream, or
+// for a child). A handler that waits for anything else holds time up, and then
+// it passes as usual.
+//
+// Without it time passes as usual, and [Fake.Advance] skips some. In no case is
+// this the time of anything else: deadlines of contexts, bounds on requests and
+// on output, garbage collection, leases and records have the machine's.
+func WithVirtualTime() Option { return func(f *Fake) { f.clock.skips = true } }
+
+// New starts a containerd in this process, without root and without a file
+// outside the test's temporary directory, and returns it with the service that
+// works on it. It fails the test if that does not work. At the end of the test
+// everything that runs is killed and removed; handlers that do not return when
+// their context ends hold the test up.
+func New(t T, opts ...Option) *Fake {
+	t.Helper()
+	f := &Fake{t: t, clock: &virtualClock{}, conns: map[net.Conn]func(){}}
+	f.machine = newMachine(t, f.clock)
+	f.intercept = &interceptors{clock: f.clock, cut: f.cut}
+	for _, opt := range opts {
+		opt(f)
+	}
+	dir, err := os.MkdirTemp(t.TempDir(), "fake")
+	if err != nil {
+		t.Fatalf("making a directory for the fake: %v", err)
+	}
+	f.dir = dir
+	t.Cleanup(f.close)
+	if err := f.start(); err != nil {
+		t.Fatalf("starting the fake: %v", err)
+	}
+	f.DefaultService = f.Open("")
+	return f
+}
+
+// Open returns a further service on the fake, with a connection of its own, in
+// a namespace; "" means containerd.DefaultNamespace. The end of the test closes
+// it.
+func (f *Fake) Open(namespace string) *containerd.DefaultService {
+	f.t.Helper()
+	svc := containerd.NewDefaultService(f.NewClient(), namespace)
+	seam.Configure(svc, seam.Settings{Clock: f.clock, StdioDir: filepath.Join(f.dir, "stdio")})
+	f.t.Cleanup(func() {
+		f.heal()
+		if err := svc.Close(); err != nil {
+			f.t.Errorf("closing the service: %v", err)
+		}
+	})
+	return svc
+}
+
+// NewClient returns a plain containerd client of the fake, to look at what the
+// service has done. Its contexts need a namespace. The end of the test closes it.
+func (f *Fake) NewClient() *client.Client {
+	f.t.Helper()
+	retry := backoff.Config{BaseDelay: time.Millisecond, Multiplier: 2, MaxDelay: redial}
+	conn, err := grpc.NewClient("passthrough:///fake",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(f.dial),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: time.Second}))
+	if err != nil {
+		f.t.Fatalf("connecting to the fake: %v", err)
+	}
+	c, err := client.NewWithConn(conn)
+	if err != nil {
+		f.t.Fatalf("making a client of the fake: %v", err)
+	}
+	f.t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			f.t.Errorf("closing a client: %v", err)
+		}
+	})
+	return c
+}
+
+// Advance lets d pass at once for everything that [WithVirtualTime] lists. It
+// returns when the processes that this has woken wait again, or after a second.
+func (f *Fake) Advance(d time.Duration) { f.clock.advance(d) }
+
+// close ends everything, in the order of a machine that is turned off.
+func (f *Fake) close() {
+	f.clock.stop()
+	f.intercept.set(nil)
+	f.machine.halt()
+	err := errors.Join(f.stop(), makeRemovable(f.dir), os.RemoveAll(f.dir))
+	if err != nil {
+		f.t.Errorf("closing the fake: %v", err)
+	}
+}
+
+// heal ends faults, so that what is under way can end.
+func (f *Fake) heal() {
+	f.intercept.set(nil)
+	f.mu.Lock()
+	away := f.server == nil
+	f.mu.Unlock()
+	if away {
+		f.Recover()
+	}
+}
+
+func (f *Fake) start() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s, err := startServer(context.Background(), f.dir, f.machine, f.intercept)
+	f.server = s
+	return err
+}
+
+func (f *Fake) stop() error {
+	f.mu.Lock()
+	s := f.server
+	f.server = nil
+	f.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	f.cut()
+	return s.stop(f.machine)
+}
+
+// makeRemovable lets directories of images that nobody may write to be removed.
+// A garbage collection may be about to do that too.
+func makeRemovable(dir string) error {
+	return filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			err = os.Chmod(path, 0o700)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+}

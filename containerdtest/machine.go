@@ -1,0 +1,199 @@
+package containerdtest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/events"
+	"github.com/containerd/containerd/v2/core/runtime"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+)
+
+// firstPID is the first process ID of the simulated machine. It is above every
+// PID that Linux gives (2^22), so that it never names a process of the host.
+const firstPID = 1<<22 + 1
+
+// machine is what containerd controls and does not own: the tasks and their
+// processes. Like the shims of a real machine it outlives the daemon.
+type machine struct {
+	t     T
+	clock *virtualClock
+
+	mu       sync.Mutex
+	handlers []handling
+	tasks    map[taskKey]*task
+	pids     uint32
+	events   events.Publisher // of the running daemon; nil while there is none
+	closed   bool
+
+	running sync.WaitGroup // goroutines of processes
+}
+
+type taskKey struct{ namespace, id string }
+
+func newMachine(t T, c *virtualClock) *machine {
+	m := &machine{t: t, clock: c, tasks: map[taskKey]*task{}, pids: firstPID - 1}
+	c.idle = m.idle
+	return m
+}
+
+func (m *machine) nextPID() uint32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pids++
+	return m.pids
+}
+
+// connect makes a daemon the one that gets the events; nil means that there is none.
+func (m *machine) connect(p events.Publisher) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.events = p
+}
+
+// publish sends an event to the daemon, if there is one.
+func (m *machine) publish(namespace, topic string, event events.Event) {
+	m.mu.Lock()
+	p := m.events
+	m.mu.Unlock()
+	if p == nil {
+		return
+	}
+	ctx := namespaces.WithNamespace(context.Background(), namespace)
+	if err := p.Publish(ctx, topic, event); err != nil {
+		log.G(ctx).WithError(err).WithField("topic", topic).Warn("publishing an event")
+	}
+}
+
+// idle says whether every running process waits for something.
+func (m *machine) idle() bool {
+	for _, t := range m.all() {
+		if !t.idle() {
+			return false
+		}
+	}
+	return true
+}
+
+// all returns the tasks, in no order.
+func (m *machine) all() []*task {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := make([]*task, 0, len(m.tasks))
+	for _, t := range m.tasks {
+		list = append(list, t)
+	}
+	return list
+}
+
+// halt kills everything and waits until no process of the machine runs.
+func (m *machine) halt() {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	for _, t := range m.all() {
+		t.killAll()
+		t.release()
+	}
+	m.running.Wait()
+}
+
+// taskRuntime is the machine as the plugin that containerd runs tasks with.
+type taskRuntime struct{ *machine }
+
+var _ runtime.PlatformRuntime = taskRuntime{}
+
+// ID names the plugin.
+func (taskRuntime) ID() string { return taskPlugin }
+
+// Create makes a task whose process is not started.
+func (r taskRuntime) Create(ctx context.Context, id string, opts runtime.CreateOpts) (runtime.Task, error) {
+	ns, err := namespaces.NamespaceRequired(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTask(r.machine, ns, id, opts)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	_, exists := r.tasks[taskKey{ns, id}]
+	closed := r.closed
+	if !exists && !closed {
+		r.tasks[taskKey{ns, id}] = t
+	}
+	r.mu.Unlock()
+	switch {
+	case exists:
+		t.release()
+		return nil, fmt.Errorf("task %s: %w", id, errdefs.ErrAlreadyExists)
+	case closed:
+		t.release()
+		return nil, fmt.Errorf("the fake is closed: %w", errdefs.ErrUnavailable)
+	}
+	t.announceCreate(opts)
+	return t, nil
+}
+
+// Get returns a task of the context's namespace.
+func (r taskRuntime) Get(ctx context.Context, id string) (runtime.Task, error) {
+	t, err := r.task(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (r taskRuntime) task(ctx context.Context, id string) (*task, error) {
+	ns, err := namespaces.NamespaceRequired(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.tasks[taskKey{ns, id}]
+	if t == nil {
+		return nil, fmt.Errorf("task %s: %w", id, errdefs.ErrNotFound)
+	}
+	return t, nil
+}
+
+// Tasks returns the tasks of the context's namespace, or of all of them.
+func (r taskRuntime) Tasks(ctx context.Context, all bool) ([]runtime.Task, error) {
+	var ns string
+	if !all {
+		var err error
+		if ns, err = namespaces.NamespaceRequired(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var list []runtime.Task
+	for _, t := range r.all() {
+		if all || t.namespace == ns {
+			list = append(list, t)
+		}
+	}
+	slices.SortFunc(list, func(a, b runtime.Task) int { return int(a.(*task).init.pid) - int(b.(*task).init.pid) })
+	return list, nil
+}
+
+// Delete removes a task that does not run.
+func (r taskRuntime) Delete(ctx context.Context, id string) (*runtime.Exit, error) {
+	t, err := r.task(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	exit, err := t.init.remove(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	delete(r.tasks, taskKey{t.namespace, id})
+	r.mu.Unlock()
+	t.announceDelete(t.init, exit)
+	return exit, nil
+}

@@ -1,0 +1,94 @@
+package containerdtest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/containerd/errdefs"
+)
+
+// RestartDaemon ends the daemon and starts it again on the same directory, as
+// a crash and a new start of containerd do: every connection breaks, requests
+// under way fail or are lost, everything stored is still there, and tasks run
+// on.
+func (f *Fake) RestartDaemon() {
+	f.t.Helper()
+	f.Crash()
+	f.Recover()
+}
+
+// Crash ends the daemon. Until [Fake.Recover] every request fails as
+// unavailable. Processes run on, as they do without containerd.
+func (f *Fake) Crash() {
+	f.t.Helper()
+	if err := f.stop(); err != nil {
+		f.t.Errorf("ending the fake's daemon: %v", err)
+	}
+}
+
+// Recover starts the daemon that [Fake.Crash] has ended, on the same directory.
+func (f *Fake) Recover() {
+	f.t.Helper()
+	if err := f.start(); err != nil {
+		f.t.Fatalf("starting the fake's daemon again: %v", err)
+	}
+}
+
+// dial connects a client to the daemon, if it is there.
+func (f *Fake) dial(ctx context.Context, _ string) (net.Conn, error) {
+	f.mu.Lock()
+	s := f.server
+	f.mu.Unlock()
+	if s == nil {
+		return nil, fmt.Errorf("the fake's daemon is away: %w", errdefs.ErrUnavailable)
+	}
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return f.track(conn), nil
+}
+
+// track makes a connection one that cut closes.
+func (f *Fake) track(conn net.Conn) net.Conn {
+	c := &clientConn{Conn: conn, fake: f}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.conns[c] = c.end
+	return c
+}
+
+// cut closes all connections.
+func (f *Fake) cut() {
+	f.mu.Lock()
+	ends := make([]func(), 0, len(f.conns))
+	for _, end := range f.conns {
+		ends = append(ends, end)
+	}
+	f.mu.Unlock()
+	for _, end := range ends {
+		end()
+	}
+}
+
+type clientConn struct {
+	net.Conn
+	fake *Fake
+	once sync.Once
+	err  error
+}
+
+// Close closes the connection. It is idempotent.
+func (c *clientConn) Close() error {
+	c.once.Do(func() {
+		c.fake.mu.Lock()
+		delete(c.fake.conns, c)
+		c.fake.mu.Unlock()
+		c.err = c.Conn.Close()
+	})
+	return c.err
+}
+
+func (c *clientConn) end() { ignore(c.Close()) }

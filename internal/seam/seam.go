@@ -1,0 +1,17 @@
+// Package seam lets the fake set what is no part of a service's API.
+package seam
+
+import "github.com/ctrdkit/containerd/internal/clock"
+
+// Settings replace what a service uses by itself. The zero value of a field
+// changes nothing.
+type Settings struct {
+	// Clock is what the service measures time with.
+	Clock clock.Clock
+	// StdioDir is where the FIFOs of tasks go that name no directory.
+	StdioDir string
+}
+
+// Configure changes a service of the root package, which provides this
+// function. It must be called before the service's first call.
+var Configure func(service any, settings Settings)
