@@ -24,7 +24,7 @@ check: generated lint ## formatting, vet, linters, generated files, go.mod
 	GOOS=darwin go vet .
 	go mod tidy -diff
 
-race: ## unit tests with the race detector
+race: runc ## unit tests with the race detector
 	go test -race . ./internal/... ./containerdtest/...
 
 integration: runc ## integration tests only

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -78,8 +80,29 @@ func (s *DefaultService) makeFIFODir(base string) (string, error) {
 		return "", err
 	}
 	s.fifoSweep.once(base)
-	dir := filepath.Join(base, fifoPrefix+strings.ReplaceAll(s.owner.String(), "/", "_")+"-"+rand.Text()[:8])
+	dir := filepath.Join(base, s.fifoDirPrefix()+rand.Text()[:8])
 	return dir, os.Mkdir(dir, 0o700)
+}
+
+// fifoDirPrefix begins the names of this service's directories of FIFOs.
+func (s *DefaultService) fifoDirPrefix() string {
+	return fifoPrefix + strings.ReplaceAll(s.owner.String(), "/", "_") + "-"
+}
+
+// fifoDirs returns the service's directories of FIFOs that are left.
+func (s *DefaultService) fifoDirs() (left []string) {
+	for _, base := range s.fifoSweep.bases() {
+		entries, err := os.ReadDir(base)
+		if err != nil {
+			continue // removed, with all in it
+		}
+		for _, entry := range entries {
+			if strings.HasPrefix(entry.Name(), s.fifoDirPrefix()) {
+				left = append(left, filepath.Join(base, entry.Name()))
+			}
+		}
+	}
+	return left
 }
 
 // fifoDirOwner returns who made the directory of FIFOs, if it is one of ours.
@@ -140,6 +163,13 @@ func (f *fifoSweeper) once(base string) {
 			return
 		}
 	}
+}
+
+// bases returns the base directories that were used.
+func (f *fifoSweeper) bases() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Sorted(maps.Keys(f.swept))
 }
 
 // fifosInUse reports whether any process, such as the shim of a task that

@@ -150,4 +150,5 @@ func init() {
 		}
 		s.stdioDir = settings.StdioDir
 	}
+	seam.FIFODirs = func(service any) []string { return service.(*DefaultService).fifoDirs() }
 }

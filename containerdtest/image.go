@@ -49,29 +49,34 @@ func (f *Fake) AddImage(ref string, image Image) {
 // AddImageTo is AddImage for a service made by [Fake.Open].
 func (f *Fake) AddImageTo(svc *containerd.DefaultService, ref string, image Image) {
 	f.t.Helper()
+	addImage(f.t, svc, ref, image, baseFiles())
+}
+
+// addImage stores an image that has the files of base unless it is to be empty.
+func addImage(t T, svc *containerd.DefaultService, ref string, image Image, base []testimage.File) {
+	t.Helper()
 	name, err := imageref.Normalize(ref)
 	if err != nil {
-		f.t.Fatalf("adding image %s: %v", ref, err)
-		return
+		t.Fatalf("adding image %s: %v", ref, err)
 	}
-	made, err := testimage.Make(image.description())
+	made, err := testimage.Make(image.description(base))
+	if err == nil {
+		err = store(svc, name, made)
+	}
 	if err != nil {
-		f.t.Fatalf("making image %s: %v", name, err)
-	}
-	if err := store(svc, name, made); err != nil {
-		f.t.Fatalf("storing image %s: %v", name, err)
+		t.Fatalf("adding image %s: %v", name, err)
 	}
 }
 
 // description is the image as an OCI image of one layer.
-func (i Image) description() testimage.Image {
+func (i Image) description(base []testimage.File) testimage.Image {
 	var files []testimage.File
 	config := ocispec.ImageConfig{
 		User: i.User, WorkingDir: i.WorkingDir, StopSignal: i.StopSignal, Labels: i.Labels,
 		Env: i.Env, Entrypoint: i.Entrypoint, Cmd: i.Cmd,
 	}
 	if !i.Empty {
-		files = baseFiles()
+		files = base
 		config.Env = append([]string{"PATH=/bin"}, i.Env...)
 		if len(i.Entrypoint)+len(i.Cmd) == 0 {
 			config.Cmd = []string{"/bin/pause"}
@@ -122,7 +127,9 @@ func withParents(files []testimage.File) []testimage.File {
 // store writes the blobs and the record of an image.
 func store(svc *containerd.DefaultService, name string, made *testimage.Content) (err error) {
 	c := svc.Client()
-	ctx, done, err := c.WithLease(namespaces.WithNamespace(context.Background(), svc.Namespace()))
+	ctx, cancel := context.WithCancel(namespaces.WithNamespace(context.Background(), svc.Namespace()))
+	defer cancel()
+	ctx, done, err := c.WithLease(ctx)
 	if err != nil {
 		return err
 	}

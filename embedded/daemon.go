@@ -9,6 +9,10 @@ import (
 	"github.com/containerd/errdefs"
 )
 
+// ErrNoUserNamespace is what [Start] returns to a user other than root whom the
+// system gives no user namespace. It is a failed-precondition error.
+var ErrNoUserNamespace error = fmt.Errorf("no user namespace: %w", errdefs.ErrFailedPrecondition)
+
 // Daemon is a running private containerd. Its methods are safe for concurrent
 // use by multiple goroutines. The caller must end it with [Daemon.Close] or
 // [Daemon.Detach].
@@ -36,7 +40,7 @@ type Daemon struct {
 // as a State too long for a socket's path, a not-found error if the runtime
 // binary does not exist, a failed-precondition error if Root is in use by
 // another daemon or the system lacks what the daemon needs, such as user
-// namespaces for a user other than root, an unavailable error if the child does
+// namespaces for a user other than root ([ErrNoUserNamespace]), an unavailable error if the child does
 // not come up, and a not-implemented error on any system but Linux. When ctx
 // ends first, Start returns its error. After an error no process and no
 // temporary directory is left. ctx is not used once Start has returned.

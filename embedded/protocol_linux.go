@@ -40,18 +40,29 @@ type command struct {
 
 // report is the child's answer; it carries an error with its class.
 type report struct {
-	Code    codes.Code
-	Message string
+	Code            codes.Code
+	Message         string
+	NoUserNamespace bool
 }
 
 func reportOf(err error) report {
 	s := status.Convert(errgrpc.ToGRPC(err))
-	return report{Code: s.Code(), Message: s.Message()}
+	return report{Code: s.Code(), Message: s.Message(), NoUserNamespace: errors.Is(err, ErrNoUserNamespace)}
 }
 
 func (r report) err() error {
-	return errgrpc.ToNative(status.Error(r.Code, r.Message))
+	err := errgrpc.ToNative(status.Error(r.Code, r.Message))
+	if r.NoUserNamespace {
+		return noUserNamespace{err}
+	}
+	return err
 }
+
+// noUserNamespace is an ErrNoUserNamespace that a child has told.
+type noUserNamespace struct{ error }
+
+func (e noUserNamespace) Unwrap() error        { return e.error }
+func (e noUserNamespace) Is(target error) bool { return target == ErrNoUserNamespace }
 
 // control is one half of the socket pair.
 type control struct {

@@ -107,6 +107,7 @@ func TestHelperNoUserNamespaces(t *testing.T) {
 	}
 	_, err := embedded.Start(t.Context(), &embedded.Options{Runtime: runcPath(t)})
 	require.True(t, errdefs.IsFailedPrecondition(err), "%v", err)
+	require.ErrorIs(t, err, embedded.ErrNoUserNamespace)
 	assert.Contains(t, err.Error(), "user namespace")
 	t.Log(err)
 	left, err := os.ReadDir(os.TempDir())

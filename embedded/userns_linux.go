@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"github.com/containerd/errdefs"
 )
 
 // A daemon of a user other than root lives in a user and a mount namespace of
@@ -107,7 +105,7 @@ func oneID(attr *syscall.SysProcAttr) {
 func explainNoUserNamespace(err error) error {
 	return fmt.Errorf("user %d cannot make a user namespace (%w): allow it with the sysctls user.max_user_namespaces, "+
 		"kernel.unprivileged_userns_clone or kernel.apparmor_restrict_unprivileged_userns, as far as this kernel has them, or run as root: %w",
-		os.Geteuid(), err, errdefs.ErrFailedPrecondition)
+		os.Geteuid(), err, ErrNoUserNamespace)
 }
 
 // isNoUserNamespace tells the kernel's refusals from a failing exec.

@@ -6,22 +6,20 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/ctrdkit/containerd/embedded"
+	"github.com/ctrdkit/containerd/internal/leaks"
 )
 
 // leftovers knows what there was before the tests, and finds what is left
 // after them.
 type leftovers struct {
-	goroutines map[string]int // by stack
-	files      map[string]int // by kind
-	temp       string         // the tests' own directory for temporary files
+	before leaks.Resources
+	temp   string // the tests' own directory for temporary files
 }
 
 // used are the places where the tests' daemons and containers can leave something.
@@ -82,7 +80,7 @@ func watchLeftovers() (*leftovers, error) {
 	if _, err := noteProcess(os.Getpid()); err != nil {
 		return nil, err
 	}
-	l := &leftovers{temp: temp, goroutines: goroutines(), files: files()}
+	l := &leftovers{temp: temp, before: leaks.Take()}
 	return l, os.Setenv("TMPDIR", temp)
 }
 
@@ -110,8 +108,7 @@ func (l *leftovers) find() []string {
 	used.mu.Lock()
 	defer used.mu.Unlock()
 	left := slices.Concat(
-		more("goroutine", l.goroutines, goroutines()),
-		more("open file", l.files, files()),
+		leaks.Take().Since(l.before),
 		owned(fifoDirs, used.owners...),
 		owned(marksDir, used.owners...),
 	)
@@ -164,50 +161,4 @@ func owned(dir string, owners ...string) (left []string) {
 		}
 	}
 	return left
-}
-
-// more returns what there is more often than before.
-func more(what string, before, after map[string]int) (left []string) {
-	for key, n := range after {
-		if n > before[key] {
-			left = append(left, fmt.Sprintf("%d more of %s %s", n-before[key], what, key))
-		}
-	}
-	return left
-}
-
-var (
-	goroutineHead = regexp.MustCompile(`(?m)^goroutine \d+ .*:\n`)
-	stackDetails  = regexp.MustCompile(`(?m)\(0x[^)]*\)$|\({0x.*\)$|\(\.\.\.\)$| \+0x[0-9a-f]+$| in goroutine \d+$|0x[0-9a-f]+\??`)
-)
-
-// goroutines counts all goroutines by their stacks.
-func goroutines() map[string]int {
-	text := make([]byte, 8<<20)
-	text = text[:runtime.Stack(text, true)]
-	stacks := make(map[string]int)
-	for stack := range strings.SplitSeq(string(text), "\n\n") {
-		if strings.Contains(stack, "integration_test.goroutines(") {
-			continue // the one that counts
-		}
-		stack = goroutineHead.ReplaceAllString(stack, "")
-		stacks[stackDetails.ReplaceAllString(strings.TrimSpace(stack), "")]++
-	}
-	return stacks
-}
-
-// files counts this process's open files by what they are.
-func files() map[string]int {
-	paths, err := filepath.Glob("/proc/self/fd/*")
-	if err != nil {
-		return nil
-	}
-	kinds := make(map[string]int)
-	for _, path := range paths {
-		if target, err := os.Readlink(path); err == nil { // else it was that of the listing
-			kind, _, _ := strings.Cut(target, ":[") // sockets and pipes have numbers
-			kinds[kind]++
-		}
-	}
-	return kinds
 }

@@ -15,3 +15,7 @@ type Settings struct {
 // Configure changes a service of the root package, which provides this
 // function. It must be called before the service's first call.
 var Configure func(service any, settings Settings)
+
+// FIFODirs returns the directories of FIFOs that a service of the root package,
+// which provides this function, has made and not removed.
+var FIFODirs func(service any) []string

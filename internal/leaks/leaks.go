@@ -1,0 +1,102 @@
+// Package leaks finds goroutines and open files of this process that were not
+// there before.
+package leaks
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// Resources are what a process has, at one moment.
+type Resources struct {
+	goroutines map[string]stacks // by the function that started them
+	files      map[string]int    // by what they are
+}
+
+type stacks struct {
+	n      int
+	sample string
+}
+
+// Take returns what the process has now. It counts neither idle connections
+// that package net/http keeps, nor goroutines that wait for a test, nor files
+// below the directories.
+func Take(except ...string) Resources { return Resources{goroutines(), files(except)} }
+
+// Since returns one line for everything that there is more of than before.
+func (r Resources) Since(before Resources) (left []string) {
+	for key, s := range r.goroutines {
+		if more := s.n - before.goroutines[key].n; more > 0 {
+			left = append(left, fmt.Sprintf("%d more of goroutine %s:\n%s", more, key, s.sample))
+		}
+	}
+	for key, n := range r.files {
+		if more := n - before.files[key]; more > 0 {
+			left = append(left, fmt.Sprintf("%d more of open file %s", more, key))
+		}
+	}
+	slices.Sort(left)
+	return left
+}
+
+var (
+	creator = regexp.MustCompile(`(?m)^created by (.*?)(?: in goroutine \d+)?$`)
+	ignored = []string{
+		"leaks.goroutines(",                       // the one that counts
+		"net/http.(*persistConn).",                // idle connections of a client
+		"testing.(*T).Run(", "testing.(*B).run1(", // wait for a test
+		"testing.tRunner.func1(",
+		"os/signal.loop(", // once started, it stays
+	}
+)
+
+func goroutines() map[string]stacks {
+	text := make([]byte, 1<<20)
+	for {
+		n := runtime.Stack(text, true)
+		if n < len(text) {
+			text = text[:n]
+			break
+		}
+		text = make([]byte, 2*len(text))
+	}
+	groups := make(map[string]stacks)
+	for stack := range strings.SplitSeq(string(text), "\n\n") {
+		if slices.ContainsFunc(ignored, func(part string) bool { return strings.Contains(stack, part) }) {
+			continue
+		}
+		key := "main"
+		if m := creator.FindStringSubmatch(stack); m != nil {
+			key = m[1]
+		}
+		groups[key] = stacks{groups[key].n + 1, strings.TrimSpace(stack)}
+	}
+	return groups
+}
+
+// files counts this process's open files by their path, or their kind if they
+// have none. Sockets are the connections of clients, and not counted.
+func files(except []string) map[string]int {
+	paths, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		return nil
+	}
+	kinds := make(map[string]int)
+	for _, path := range paths {
+		target, err := os.Readlink(path)
+		if err != nil {
+			continue // it was that of the listing
+		}
+		kind, _, _ := strings.Cut(target, ":[") // sockets and pipes have numbers
+		below := func(dir string) bool { return strings.HasPrefix(kind, dir+"/") }
+		if kind != "socket" && !slices.ContainsFunc(except, below) {
+			kinds[kind]++
+		}
+	}
+	return kinds
+}
