@@ -11,7 +11,7 @@ import (
 
 // ErrNoUserNamespace is what [Start] returns to a user other than root whom the
 // system gives no user namespace. It is a failed-precondition error.
-var ErrNoUserNamespace error = fmt.Errorf("no user namespace: %w", errdefs.ErrFailedPrecondition)
+var ErrNoUserNamespace = fmt.Errorf("no user namespace: %w", errdefs.ErrFailedPrecondition)
 
 // Daemon is a running private containerd. Its methods are safe for concurrent
 // use by multiple goroutines. The caller must end it with [Daemon.Close] or
