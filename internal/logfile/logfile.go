@@ -1,0 +1,97 @@
+// Package logfile keeps what a container writes in files: a logger appends to
+// them, any number of readers in any processes read and follow them.
+//
+// A directory holds the log of one container. Its files have increasing
+// numbers; the one with the highest is written to, and the lowest are removed
+// when there are too many. A file has one record per line, in the format of
+// Kubernetes' container runtime interface (CRI): time, stream, F or P, text.
+// A record tagged P is a part of a line that goes on in the stream's next one;
+// that way every byte is kept, also of lines without end.
+package logfile
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Stream names what a record was written to.
+type Stream string
+
+// The streams of a process, and those of the logger itself: in Lost it says how
+// many bytes it could not write, in mark up to where it has read for a reader
+// that asked.
+const (
+	Stdout Stream = "stdout"
+	Stderr Stream = "stderr"
+	Lost   Stream = "lost"
+	mark   Stream = "mark"
+)
+
+const (
+	// timeFormat has a fixed width, so that files sort.
+	timeFormat = "2006-01-02T15:04:05.000000000Z"
+	suffix     = ".log"
+	// aliveName is a FIFO that the logger holds open: its end is the logger's.
+	aliveName = "alive"
+	// askName is a FIFO through which readers ask the logger for a mark.
+	askName = "ask"
+
+	tagFull    = 'F'
+	tagPartial = 'P'
+)
+
+// Defaults of [Config].
+const (
+	DefaultMaxSize  = 16 << 20
+	DefaultMaxFiles = 4
+)
+
+// Config says where a log goes, and how much of it is kept.
+type Config struct {
+	Dir      string
+	MaxSize  int64 `json:",omitempty"` // of one file; 0 means DefaultMaxSize
+	MaxFiles int   `json:",omitempty"` // 0 means DefaultMaxFiles
+}
+
+func (c Config) maxSize() int64 { return cmp.Or(c.MaxSize, DefaultMaxSize) }
+func (c Config) maxFiles() int  { return cmp.Or(c.MaxFiles, DefaultMaxFiles) }
+
+// fileName returns the path of a file of the log.
+func fileName(dir string, number int) string {
+	return filepath.Join(dir, fmt.Sprintf("%08d%s", number, suffix))
+}
+
+// numbers returns the numbers of the files, in order.
+func numbers(dir string) ([]int, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var list []int
+	for _, entry := range entries {
+		text, ok := strings.CutSuffix(entry.Name(), suffix)
+		if n, err := strconv.Atoi(text); ok && err == nil {
+			list = append(list, n)
+		}
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
+// appendRecord adds a record; text has no newline in it.
+func appendRecord(to []byte, at string, stream Stream, tag byte, text []byte) []byte {
+	to = append(to, at...)
+	to = append(to, ' ')
+	to = append(to, stream...)
+	to = append(to, ' ', tag, ' ')
+	to = append(to, text...)
+	return append(to, '\n')
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(timeFormat) }

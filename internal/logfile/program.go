@@ -1,0 +1,178 @@
+package logfile
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Role is the first argument of a program that is to be a logger. The second
+// one is its configuration.
+const Role = "ctrdkit-logger"
+
+// Program returns the path of the executable that can be a logger. It is nil
+// unless the process imports package logger.
+var Program func() (string, error)
+
+// pipeSize is what the pipes of a container hold. More than the usual 64 KiB
+// spares wake-ups.
+const pipeSize = 1 << 20
+
+// lastWords is how long a logger that is told to end still reads.
+const lastWords = 250 * time.Millisecond
+
+// setup is the configuration of a logger as a program.
+type setup struct {
+	Config
+	Terminal bool `json:",omitempty"`
+}
+
+// Address returns the address for the output of a task that program is to log.
+func Address(program string, config Config, terminal bool) (string, error) {
+	text, err := json.Marshal(setup{config, terminal})
+	if err != nil {
+		return "", err
+	}
+	u := url.URL{Scheme: "binary", Path: program, RawQuery: url.Values{Role: {string(text)}}.Encode()}
+	return u.String(), nil
+}
+
+// ParseAddress returns what [Address] was made of; ok is false for any other
+// address.
+func ParseAddress(address string) (config Config, terminal, ok bool) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "binary" || !u.Query().Has(Role) {
+		return config, false, false
+	}
+	var s setup
+	if json.Unmarshal([]byte(u.Query().Get(Role)), &s) != nil {
+		return config, false, false
+	}
+	return s.Config, s.Terminal, true
+}
+
+// Main is the program of a logger: it logs the pipes 3 and 4 until they end,
+// and tells through 5 that it is ready. It returns the exit code.
+func Main(text string) int {
+	if err := run(text); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func run(text string) (err error) {
+	// A shim that closes its pipes must not end the log before it is complete.
+	ends := make(chan os.Signal, 1)
+	signal.Notify(ends, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	var s setup
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return fmt.Errorf("configuration of the logger: %w", err)
+	}
+	w, err := Create(s.Config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	pipes := map[Stream]*os.File{}
+	for fd, stream := range map[int]Stream{3: Stdout, 4: Stderr} {
+		if pipes[stream], err = inherited(fd); err != nil {
+			return err
+		}
+	}
+	if s.Terminal {
+		delete(pipes, Stderr) // nothing comes from there, not even its end
+	}
+	ready := os.NewFile(5, "ready")
+	if _, err := ready.Write([]byte{'\n'}); err != nil {
+		return err
+	}
+	if err := ready.Close(); err != nil {
+		return err
+	}
+	go func() {
+		<-ends
+		for _, pipe := range pipes {
+			pipe.SetReadDeadline(time.Now().Add(lastWords)) //nolint:errcheck // closed is ended
+		}
+	}()
+	return copyAll(w, pipes)
+}
+
+// copyAll logs the pipes until all have ended.
+func copyAll(w *Writer, pipes map[Stream]*os.File) error {
+	var group sync.WaitGroup
+	errs := make(chan error, len(pipes))
+	for stream, pipe := range pipes {
+		group.Go(func() { errs <- w.Copy(stream, pipe) })
+	}
+	group.Wait()
+	close(errs)
+	var all []error
+	for err := range errs {
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			all = append(all, err)
+		}
+	}
+	return errors.Join(all...)
+}
+
+// inherited returns a pipe that the program was started with.
+func inherited(fd int) (*os.File, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	if err := growPipe(fd); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fd), fmt.Sprintf("pipe %d", fd)), nil
+}
+
+// Running says whether a logger has the log in dir open.
+func Running(dir string) bool {
+	f, err := os.OpenFile(filepath.Join(dir, aliveName), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	if f.SetReadDeadline(time.Unix(1, 0)) != nil {
+		return false
+	}
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	held := false
+	err = conn.Control(func(fd uintptr) {
+		_, err := unix.Read(int(fd), make([]byte, 1))
+		held = errors.Is(err, unix.EAGAIN) // else it is the end
+	})
+	return err == nil && held
+}
+
+// Remove removes a log with everything in its directory that is a log's.
+func Remove(dir string) error {
+	list, err := numbers(dir)
+	if err != nil {
+		return ignoreAbsent(err)
+	}
+	names := []string{filepath.Join(dir, aliveName), filepath.Join(dir, askName)}
+	for _, n := range list {
+		names = append(names, fileName(dir, n))
+	}
+	for _, name := range names {
+		if err := ignoreAbsent(os.Remove(name)); err != nil {
+			return err
+		}
+	}
+	return ignoreAbsent(os.Remove(dir))
+}
