@@ -45,7 +45,7 @@ func feed(w *Writer, stream Stream, r io.Reader) error {
 		_, err := io.Copy(to, r)
 		fed <- errors.Join(err, to.Close())
 	}()
-	return errors.Join(w.Copy(stream, from), <-fed, from.Close())
+	return errors.Join(w.Add(stream, from).Copy(), <-fed, from.Close())
 }
 
 // entries opens a log and returns what it has.
@@ -223,7 +223,8 @@ func TestFollowDeliversAtOnce(t *testing.T) {
 	from, to, err := os.Pipe()
 	require.NoError(t, err)
 	copied := make(chan error, 1)
-	go func() { copied <- errors.Join(w.Copy(Stdout, from), w.Close(), from.Close()) }()
+	source := w.Add(Stdout, from)
+	go func() { copied <- errors.Join(source.Copy(), w.Close(), from.Close()) }()
 	_, err = io.WriteString(to, "before\n")
 	require.NoError(t, err)
 	log, err := Open(t.Context(), dir, ReadOptions{Follow: true, Tail: -1})
@@ -301,7 +302,8 @@ func TestAReadingHasAllThatWasWrittenBefore(t *testing.T) {
 	from, to, err := os.Pipe()
 	require.NoError(t, err)
 	copied := make(chan error, 1)
-	go func() { copied <- w.Copy(Stdout, from) }()
+	source := w.Add(Stdout, from)
+	go func() { copied <- source.Copy() }()
 	var sent bytes.Buffer
 	for i := range 200 {
 		line := strings.Repeat("x", i) + "\n"
@@ -342,7 +344,8 @@ func TestADeadlineEndsTheCopy(t *testing.T) {
 	from, to, err := os.Pipe()
 	require.NoError(t, err)
 	copied := make(chan error, 1)
-	go func() { copied <- w.Copy(Stdout, from) }()
+	source := w.Add(Stdout, from)
+	go func() { copied <- source.Copy() }()
 	require.NoError(t, from.SetReadDeadline(time.Unix(1, 0)))
 	require.ErrorIs(t, <-copied, os.ErrDeadlineExceeded)
 	require.NoError(t, errors.Join(to.Close(), from.Close(), w.Close()))

@@ -92,6 +92,10 @@ func run(text string) (err error) {
 	if s.Terminal {
 		delete(pipes, Stderr) // nothing comes from there, not even its end
 	}
+	var sources []*Source
+	for stream, pipe := range pipes {
+		sources = append(sources, w.Add(stream, pipe))
+	}
 	ready := os.NewFile(5, "ready")
 	if _, err := ready.Write([]byte{'\n'}); err != nil {
 		return err
@@ -105,15 +109,15 @@ func run(text string) (err error) {
 			pipe.SetReadDeadline(time.Now().Add(lastWords)) //nolint:errcheck // closed is ended
 		}
 	}()
-	return copyAll(w, pipes)
+	return copyAll(sources)
 }
 
-// copyAll logs the pipes until all have ended.
-func copyAll(w *Writer, pipes map[Stream]*os.File) error {
+// copyAll logs the sources until all have ended.
+func copyAll(sources []*Source) error {
 	var group sync.WaitGroup
-	errs := make(chan error, len(pipes))
-	for stream, pipe := range pipes {
-		group.Go(func() { errs <- w.Copy(stream, pipe) })
+	errs := make(chan error, len(sources))
+	for _, s := range sources {
+		group.Go(func() { errs <- s.Copy() })
 	}
 	group.Wait()
 	close(errs)

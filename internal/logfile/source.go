@@ -15,8 +15,8 @@ import (
 // readSize is how much is read, and written, at once.
 const readSize = 256 << 10
 
-// source is a stream that is being copied.
-type source struct {
+// Source is a stream that is to be logged.
+type Source struct {
 	writer *Writer
 	stream Stream
 	file   *os.File
@@ -26,26 +26,32 @@ type source struct {
 	text   []byte
 }
 
-// Copy appends what it reads from a pipe until its end, or until the pipe's
-// read deadline is set. What can't be written, on a full disk, is counted and
-// reported in the log when there is room again: a logger that gave up would end
-// the container.
-func (w *Writer) Copy(stream Stream, pipe *os.File) error {
-	s := &source{
+// Add makes a pipe one that the log is about: from now on, who opens the log
+// waits for what is in it. The caller copies it.
+func (w *Writer) Add(stream Stream, pipe *os.File) *Source {
+	s := &Source{
 		writer: w, stream: stream, file: pipe,
 		ask: make(chan chan<- struct{}, 1), ended: make(chan struct{}), buffer: make([]byte, readSize),
 	}
-	defer close(s.ended)
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.sources[s] = struct{}{}
-	w.mu.Unlock()
+	return s
+}
+
+// Copy appends what it reads from the pipe until its end, or until the pipe's
+// read deadline is set. What can't be written, on a full disk, is counted and
+// reported in the log when there is room again: a logger that gave up would end
+// the container.
+func (s *Source) Copy() error {
 	defer func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		delete(w.sources, s)
+		s.writer.mu.Lock()
+		defer s.writer.mu.Unlock()
+		delete(s.writer.sources, s)
+		close(s.ended)
 	}()
 	for {
-		n, err := pipe.Read(s.buffer)
+		n, err := s.file.Read(s.buffer)
 		s.append(n)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = s.answer()
@@ -53,13 +59,13 @@ func (w *Writer) Copy(stream Stream, pipe *os.File) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return fmt.Errorf("reading %s: %w", stream, err)
+			return fmt.Errorf("reading %s: %w", s.stream, err)
 		}
 	}
 }
 
 // append logs the first n bytes of the buffer.
-func (s *source) append(n int) {
+func (s *Source) append(n int) {
 	if n > 0 {
 		s.text = split(s.text[:0], stamp(time.Now()), s.stream, s.buffer[:n])
 		s.writer.write(s.text, n)
@@ -68,7 +74,7 @@ func (s *source) append(n int) {
 
 // answer reads all that is in the pipe now, for who asked for it. If nobody did,
 // somebody wants the copy to end.
-func (s *source) answer() error {
+func (s *Source) answer() error {
 	var asked chan<- struct{}
 	select {
 	case asked = <-s.ask:
@@ -110,7 +116,7 @@ func (w *Writer) answer() {
 	tokens := bufio.NewScanner(w.ask)
 	for tokens.Scan() {
 		w.mu.Lock()
-		sources := make([]*source, 0, len(w.sources))
+		sources := make([]*Source, 0, len(w.sources))
 		for s := range w.sources {
 			sources = append(sources, s)
 		}
@@ -123,7 +129,7 @@ func (w *Writer) answer() {
 }
 
 // flush returns when all that is in the pipe now was logged.
-func (s *source) flush() {
+func (s *Source) flush() {
 	done := make(chan struct{})
 	s.ask <- done
 	if err := s.file.SetReadDeadline(time.Unix(1, 0)); err != nil {

@@ -22,7 +22,7 @@ type Writer struct {
 	asking sync.WaitGroup
 
 	mu      sync.Mutex
-	sources map[*source]struct{}
+	sources map[*Source]struct{}
 	file    *os.File // nil after a failed rotation
 	number  int
 	size    int64
@@ -35,7 +35,7 @@ func Create(config Config) (_ *Writer, err error) {
 	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	w := &Writer{config: config, sources: map[*source]struct{}{}}
+	w := &Writer{config: config, sources: map[*Source]struct{}{}}
 	if w.ask, err = openFIFO(config.Dir, askName); err != nil {
 		return nil, err
 	}
