@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"iter"
 
 	containerd "github.com/containerd/containerd/v2/client"
 )
@@ -13,6 +14,10 @@ type Engine interface {
 	Service
 	Connection
 	Inspector
+	TaskWaiter
+	TaskLauncher
+	LogReader
+	Attacher
 }
 
 // Connection gives access to what the service stands on.
@@ -31,6 +36,32 @@ type Inspector interface {
 	Ping(ctx context.Context) error
 	// Capabilities reports what the daemon and its runtime can do.
 	Capabilities(ctx context.Context) (Capabilities, error)
+}
+
+// TaskWaiter waits for tasks to end.
+type TaskWaiter interface {
+	// WaitTask waits until a task has ended, and returns how.
+	WaitTask(ctx context.Context, containerID string, opts *WaitTaskOptions) (WaitTaskResult, error)
+}
+
+// TaskLauncher starts tasks with a choice of where their streams go.
+type TaskLauncher interface {
+	// LaunchTask creates and starts a container's task.
+	LaunchTask(ctx context.Context, containerID string, req LaunchTaskRequest) (LaunchTaskResult, error)
+	// RestartTask stops a container's task and starts it again.
+	RestartTask(ctx context.Context, containerID string, req RestartTaskRequest) (LaunchTaskResult, error)
+}
+
+// LogReader reads what tasks that were started with [LogIO] have written.
+type LogReader interface {
+	// Logs returns a container's log.
+	Logs(ctx context.Context, containerID string, opts *LogsOptions) iter.Seq2[LogEntry, error]
+}
+
+// Attacher connects to running tasks that were started with [LogIO].
+type Attacher interface {
+	// AttachTask connects to a container's task.
+	AttachTask(ctx context.Context, containerID string, req AttachTaskRequest) (Attachment, error)
 }
 
 var (

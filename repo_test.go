@@ -39,7 +39,7 @@ var rootImports = []string{
 }
 
 func TestRootImportsOnlyWhatContainerdsClientBrings(t *testing.T) {
-	for _, dir := range []string{".", "internal/clock", "internal/seam", "internal/imageref", "internal/filter", "internal/rootfs", "internal/quote"} {
+	for _, dir := range []string{".", "internal/clock", "internal/seam", "internal/imageref", "internal/filter", "internal/rootfs", "internal/quote", "internal/cgroupstats"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		require.NoError(t, err)
 		require.NotEmpty(t, files)

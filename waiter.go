@@ -46,14 +46,30 @@ type waiting struct {
 	clock  clock.Clock
 }
 
+// waited names the process that is waited for. With a pid it is only the one
+// that has it: another one of the same name is another process.
+type waited struct {
+	containerID, execID string
+	pid                 uint32
+}
+
+// replaced says whether p is not the process that is waited for.
+func (w waited) replaced(p *tasktypes.Process) bool {
+	return w.pid != 0 && p.GetPid() != w.pid
+}
+
 // startWait begins to wait, before the caller signals or starts the process.
 // It ends with ctx. The caller calls stop.
 func (s *DefaultService) startWait(ctx context.Context, containerID, execID string) *waiting {
+	return s.startWaitFor(ctx, waited{containerID: containerID, execID: execID})
+}
+
+func (s *DefaultService) startWaitFor(ctx context.Context, process waited) *waiting {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &waiting{done: make(chan struct{}), cancel: cancel, clock: s.clock}
 	go func() {
 		defer close(w.done)
-		w.exit, w.err = s.waitExit(ctx, containerID, execID)
+		w.exit, w.err = s.waitExit(ctx, process)
 	}()
 	return w
 }
@@ -77,7 +93,8 @@ func (w *waiting) result(ctx context.Context) (exit, error) {
 
 // waitExit returns when the process has exited or is gone, and an error when
 // that can't be told.
-func (s *DefaultService) waitExit(ctx context.Context, containerID, execID string) (exit, error) {
+func (s *DefaultService) waitExit(ctx context.Context, of waited) (exit, error) {
+	containerID, execID := of.containerID, of.execID
 	pause := waitPause
 	for failures := 1; ; failures++ {
 		r, err := s.client.TaskService().Wait(ctx, &tasks.WaitRequest{ContainerID: containerID, ExecID: execID})
@@ -104,6 +121,8 @@ func (s *DefaultService) waitExit(ctx context.Context, containerID, execID strin
 		switch {
 		case errdefs.IsNotFound(err):
 			return s.confirmGone(ctx, containerID, execID)
+		case err == nil && of.replaced(p):
+			return exit{gone: true}, nil
 		case err == nil && p.GetStatus() == tasktypes.Status_STOPPED:
 			return exit{code: p.GetExitStatus(), at: p.GetExitedAt().AsTime()}, nil
 		case ctx.Err() != nil:

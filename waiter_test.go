@@ -53,7 +53,7 @@ func TestWaitReturnsTheExitCode(t *testing.T) {
 	server.Tasks.EXPECT().Wait(mock.Anything, mock.Anything).
 		Return(&tasks.WaitResponse{ExitStatus: 255, ExitedAt: timestamppb.New(at)}, nil).Once()
 
-	got, err := s.waitExit(ctx, "a", "")
+	got, err := s.waitExit(ctx, waited{containerID: "a"})
 
 	require.NoError(t, err)
 	assert.Equal(t, exit{code: 255, at: at}, got)
@@ -97,7 +97,7 @@ func TestWaitTakesAnExitDuringTheLossFromTheState(t *testing.T) {
 	stopped.Process.ExitStatus = 9
 	server.Tasks.EXPECT().Get(mock.Anything, mock.Anything).Return(stopped, nil).Once()
 
-	got, err := s.waitExit(ctx, "a", "")
+	got, err := s.waitExit(ctx, waited{containerID: "a"})
 
 	require.NoError(t, err)
 	assert.EqualValues(t, 9, got.code)
@@ -109,7 +109,7 @@ func TestWaitForATaskThatIsGone(t *testing.T) {
 		ctx, s, server := mocked(t)
 		server.Tasks.EXPECT().Wait(mock.Anything, mock.Anything).Return(nil, notFound).Once()
 		server.Tasks.EXPECT().List(mock.Anything, mock.Anything).Return(&tasks.ListTasksResponse{}, nil).Once()
-		got, err := s.waitExit(ctx, "a", "")
+		got, err := s.waitExit(ctx, waited{containerID: "a"})
 		require.NoError(t, err)
 		assert.True(t, got.gone)
 	})
@@ -120,7 +120,7 @@ func TestWaitForATaskThatIsGone(t *testing.T) {
 		server.Tasks.EXPECT().List(mock.Anything, mock.Anything).Return(&tasks.ListTasksResponse{
 			Tasks: []*tasktypes.Process{{ID: "a", Status: tasktypes.Status_RUNNING}},
 		}, nil).Once()
-		_, err := s.waitExit(ctx, "a", "")
+		_, err := s.waitExit(ctx, waited{containerID: "a"})
 		assert.True(t, errdefs.IsFailedPrecondition(err), "%v", err)
 	})
 }
@@ -131,7 +131,7 @@ func TestWaitGivesUpOnAnErrorThatStays(t *testing.T) {
 	server.Tasks.EXPECT().Wait(mock.Anything, mock.Anything).Return(nil, status.Error(codes.Unknown, "boom")).Times(waitFailures)
 	server.Tasks.EXPECT().Get(mock.Anything, mock.Anything).Return(taskIs(tasktypes.Status_RUNNING), nil)
 
-	_, err := s.waitExit(ctx, "a", "")
+	_, err := s.waitExit(ctx, waited{containerID: "a"})
 
 	assert.True(t, errdefs.IsInternal(err), "%v", err)
 }

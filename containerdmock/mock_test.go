@@ -24,6 +24,7 @@ var (
 	_ containerd.SnapshotService  = (*containerdmock.SnapshotService)(nil)
 	_ containerd.Connection       = (*containerdmock.Connection)(nil)
 	_ containerd.Inspector        = (*containerdmock.Inspector)(nil)
+	_ containerd.TaskWaiter       = (*containerdmock.TaskWaiter)(nil)
 )
 
 // interfaces returns the names of a package's exported interfaces.

@@ -157,4 +157,5 @@ var groups = []group{
 	{"snapshots", snapshotCases},
 	{"tasks", taskCases},
 	{"exec", execCases},
+	{"wait", waitCases},
 }
