@@ -121,12 +121,17 @@ func (s *DefaultService) deleteTaskless(ctx context.Context, record containers.C
 var errTaskAppeared = fmt.Errorf("another program started a task: %w", errdefs.ErrFailedPrecondition)
 
 // afterDelete does what is to be done once the record is gone: it returns
-// errTaskAppeared if a task has, and removes the snapshot if the options say so.
+// errTaskAppeared if a task has, and removes the log, and the snapshot if the
+// options say so.
 func (s *DefaultService) afterDelete(ctx context.Context, record containers.Container, opts DeleteContainerOptions) error {
-	if err := s.checkNoTask(ctx, record); err != nil || !opts.CleanupSnapshot {
+	if err := s.checkNoTask(ctx, record); err != nil {
 		return err
 	}
-	return s.removeSnapshot(ctx, record)
+	err := removeLog(record)
+	if opts.CleanupSnapshot {
+		err = errors.Join(err, s.removeSnapshot(ctx, record))
+	}
+	return err
 }
 
 // deleteRecord deletes the record; if the answer is unclear, it looks whether

@@ -7,6 +7,8 @@ import (
 
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/pkg/cio"
+
+	"github.com/ctrdkit/containerd/internal/logfile"
 )
 
 // stdio is how the streams of a task or an exec are to be wired.
@@ -66,6 +68,9 @@ func (sink) Close() error { return nil }
 // taskOwner returns the owner of the call that made the task of p, if that was
 // one of ours.
 func taskOwner(p *tasktypes.Process) (owner, bool) {
+	if config, _, ok := logfile.ParseAddress(p.GetStdout()); ok {
+		return originOwner(config.Origin)
+	}
 	if origin, ok := strings.CutPrefix(p.GetStderr(), sinkPrefix); ok {
 		return originOwner(origin)
 	}

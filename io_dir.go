@@ -119,6 +119,11 @@ func fifoDirOwner(dir string) (owner, bool) {
 	return o, err == nil
 }
 
+func isFIFODir(dir string) bool {
+	_, ours := fifoDirOwner(dir)
+	return ours
+}
+
 // removeFIFODir removes a directory of FIFOs. One that is gone is fine.
 func removeFIFODir(dir string) error {
 	for _, name := range fifoNames {

@@ -34,9 +34,10 @@ type streams struct {
 	service             *DefaultService
 	containerID, execID string
 
-	dir   string
-	pipes *cio.DirectIO
-	stdin *stdinReader
+	wanted TaskIO // what a task's streams were asked for with
+	dir    string
+	pipes  *cio.DirectIO
+	stdin  *stdinReader
 
 	ctx     context.Context // ends when the streams are released
 	cancel  context.CancelFunc

@@ -106,6 +106,7 @@ type DefaultService struct {
 	sweep    sweeper
 
 	stdioDir  string // where FIFOs go by default; "" means a directory of this user
+	logDir    string // where logs go by default; "" means a directory of this user
 	fifoSweep fifoSweeper
 	watchers  watchers
 
@@ -148,7 +149,7 @@ func init() {
 		if c := settings.Clock; c != nil {
 			s.clock, s.cleaner.clock = c, c
 		}
-		s.stdioDir = settings.StdioDir
+		s.stdioDir, s.logDir = settings.StdioDir, settings.LogDir
 	}
 	seam.FIFODirs = func(service any) []string { return service.(*DefaultService).fifoDirs() }
 }

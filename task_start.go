@@ -48,34 +48,25 @@ func (s *DefaultService) StartTask(ctx context.Context, containerID string, opts
 	if opts == nil {
 		opts = &StartTaskOptions{}
 	}
-	err := firstError(checkID("containerID", containerID), checkFIFODir(*opts))
+	req := LaunchTaskRequest{IO: DiscardIO{}, Terminal: opts.Terminal}
+	if opts.UseStdio {
+		req.IO = StdIO{FIFODir: opts.FIFODir}
+	}
+	err := firstError(checkID("containerID", containerID), req.IO.check(req.Terminal))
 	if err == nil {
 		ctx, err = s.begin(ctx)
 	}
 	if err != nil {
 		return nil, opError(ctx, op, containerID, err)
 	}
-	task, err := s.startTask(ctx, containerID, *opts)
+	task, err := s.startTask(ctx, containerID, req)
 	if err != nil {
 		return nil, opError(ctx, op, containerID, err)
 	}
 	return s.scope().task(task), nil
 }
 
-func checkFIFODir(opts StartTaskOptions) error {
-	if !opts.UseStdio || opts.FIFODir == "" {
-		return nil
-	}
-	if err := checkOptional("FIFODir", opts.FIFODir); err != nil {
-		return err
-	}
-	if !filepath.IsAbs(opts.FIFODir) {
-		return invalid("FIFODir %s is not absolute", quoted(opts.FIFODir))
-	}
-	return nil
-}
-
-func (s *DefaultService) startTask(ctx context.Context, id string, opts StartTaskOptions) (containerd.Task, error) {
+func (s *DefaultService) startTask(ctx context.Context, id string, req LaunchTaskRequest) (containerd.Task, error) {
 	unlock, err := s.lockID(ctx, id)
 	if err != nil {
 		return nil, err
@@ -83,7 +74,7 @@ func (s *DefaultService) startTask(ctx context.Context, id string, opts StartTas
 	defer unlock()
 	lasting, cancel := outlive(ctx)
 	defer cancel()
-	st := &starting{service: s, id: id, opts: opts}
+	st := &starting{service: s, id: id, req: req}
 	task, err := st.run(ctx, lasting)
 	if err != nil {
 		return nil, s.takeBack(lasting, id, &st.undo, startError(endedBy(ctx, err)))
@@ -96,13 +87,14 @@ func (s *DefaultService) startTask(ctx context.Context, id string, opts StartTas
 type starting struct {
 	service *DefaultService
 	id      string
-	opts    StartTaskOptions
+	req     LaunchTaskRequest
 	undo    undo
 
 	terminal bool
 	pending  bool       // the task was asked for, and may exist
 	config   cio.Config // of the streams asked for, which no other task has
 	streams  *streams   // nil unless attached
+	logDir   string     // of a LogIO
 }
 
 func (st *starting) run(ctx, lasting context.Context) (containerd.Task, error) {
@@ -114,11 +106,14 @@ func (st *starting) run(ctx, lasting context.Context) (containerd.Task, error) {
 	if record, err = st.setTerminal(lasting, record); err != nil {
 		return nil, err
 	}
+	if record, err = st.setLogDir(lasting, record); err != nil {
+		return nil, err
+	}
 	task, err := st.create(ctx, lasting, record)
 	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := firstError(ctx.Err(), st.checkLogger()); err != nil {
 		return nil, err
 	}
 	if err := task.Start(lasting); err != nil {
@@ -140,7 +135,10 @@ func (st *starting) setTerminal(ctx context.Context, record containers.Container
 	if err != nil {
 		return record, err
 	}
-	st.terminal = st.opts.Terminal || inSpec
+	st.terminal = st.req.Terminal || inSpec
+	if err := st.req.IO.check(st.terminal); err != nil {
+		return record, err
+	}
 	if st.terminal && !inSpec {
 		return st.storeTerminal(ctx, record)
 	}
@@ -182,8 +180,7 @@ func (st *starting) create(ctx, lasting context.Context, record containers.Conta
 // open returns the creator of the task's streams.
 func (st *starting) open(ctx context.Context) cio.Creator {
 	return func(string) (cio.IO, error) {
-		want := stdio{attached: st.opts.UseStdio, terminal: st.terminal, dir: st.opts.FIFODir}
-		opened, err := st.service.openStdio(ctx, want, st.id, "")
+		opened, err := st.req.IO.open(ctx, st)
 		if err != nil {
 			return nil, err
 		}
@@ -194,10 +191,13 @@ func (st *starting) open(ctx context.Context) cio.Creator {
 }
 
 func (st *starting) closeStreams() error {
-	if st.streams == nil {
-		return nil
+	if st.streams != nil {
+		return st.streams.Close()
 	}
-	return st.streams.Close()
+	if dir := filepath.Dir(st.config.Stdout); st.pending && isFIFODir(dir) {
+		return removeFIFODir(dir) // of links to files
+	}
+	return nil
 }
 
 // remove is the undo step of the task: it removes the one that this start made.

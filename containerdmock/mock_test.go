@@ -64,8 +64,9 @@ func TestEveryRoleHasAMock(t *testing.T) {
 		})
 	}
 	for _, role := range roles {
-		// Engine grows, so no test should depend on all of it.
-		assert.True(t, mocks[role] || role == "Engine", "no mock of %s", role)
+		// Engine grows, so no test should depend on all of it; a TaskIO is one of
+		// this module's own.
+		assert.True(t, mocks[role] || role == "Engine" || role == "TaskIO", "no mock of %s", role)
 	}
 }
 

@@ -100,7 +100,7 @@ func New(t T, opts ...Option) *Fake {
 func (f *Fake) Open(namespace string) *containerd.DefaultService {
 	f.t.Helper()
 	svc := containerd.NewDefaultService(f.NewClient(), namespace)
-	seam.Configure(svc, seam.Settings{Clock: f.clock, StdioDir: filepath.Join(f.dir, "stdio")})
+	seam.Configure(svc, seam.Settings{Clock: f.clock, StdioDir: filepath.Join(f.dir, "stdio"), LogDir: filepath.Join(f.dir, "logs")})
 	f.t.Cleanup(func() {
 		f.heal()
 		if err := svc.Close(); err != nil {

@@ -15,6 +15,8 @@ import (
 	"github.com/containerd/containerd/v2/core/runtime"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/fifo"
+
+	"github.com/ctrdkit/containerd/internal/logfile"
 )
 
 // output counts who holds the output of a process open: the process, and
@@ -80,6 +82,9 @@ func (s *stdio) openNull(writable bool) (err error) {
 func (s *stdio) openFiles(addr runtime.IO) (err error) {
 	if s.stdin, s.input, err = openInput(addr.Stdin); err != nil {
 		return err
+	}
+	if config, _, ok := logfile.ParseAddress(addr.Stdout); ok {
+		return s.openLog(config)
 	}
 	if s.stdout, err = openOutput(addr.Stdout); err != nil {
 		return err

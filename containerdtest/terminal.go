@@ -31,7 +31,7 @@ func (s *stdio) openTerminal(addr runtime.IO, size *specs.Box) error {
 			return err
 		}
 	}
-	out, err := openOutput(addr.Stdout)
+	out, logged, err := openTerminalOutput(addr.Stdout)
 	if err != nil {
 		return err
 	}
@@ -41,6 +41,9 @@ func (s *stdio) openTerminal(addr runtime.IO, size *specs.Box) error {
 		// The end is an error: the last user has closed the terminal.
 		_, err := io.Copy(out, master)
 		ignore(errors.Join(err, out.Close()))
+		if logged != nil {
+			<-logged
+		}
 	}()
 	if addr.Stdin == "" {
 		return nil

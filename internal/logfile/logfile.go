@@ -41,6 +41,8 @@ const (
 	aliveName = "alive"
 	// askName is a FIFO through which readers ask the logger for a mark.
 	askName = "ask"
+	// inputName is a FIFO for the task's input.
+	inputName = "stdin"
 
 	tagFull    = 'F'
 	tagPartial = 'P'
@@ -57,6 +59,8 @@ type Config struct {
 	Dir      string
 	MaxSize  int64 `json:",omitempty"` // of one file; 0 means DefaultMaxSize
 	MaxFiles int   `json:",omitempty"` // 0 means DefaultMaxFiles
+	// Origin says who asked for the log. It is only carried along.
+	Origin string `json:",omitempty"`
 }
 
 func (c Config) maxSize() int64 { return cmp.Or(c.MaxSize, DefaultMaxSize) }

@@ -169,7 +169,7 @@ func Remove(dir string) error {
 	if err != nil {
 		return ignoreAbsent(err)
 	}
-	names := []string{filepath.Join(dir, aliveName), filepath.Join(dir, askName)}
+	names := []string{filepath.Join(dir, aliveName), filepath.Join(dir, askName), Input(dir)}
 	for _, n := range list {
 		names = append(names, fileName(dir, n))
 	}

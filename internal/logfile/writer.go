@@ -58,6 +58,19 @@ func openFIFO(dir, file string) (*os.File, error) {
 	return os.OpenFile(name, os.O_RDWR|unix.O_NONBLOCK, 0)
 }
 
+// Input returns the path of the FIFO for the input of the task that the log in
+// dir is of.
+func Input(dir string) string { return filepath.Join(dir, inputName) }
+
+// MakeInput makes that FIFO, if it is absent, and returns its path.
+func MakeInput(dir string) (string, error) {
+	f, err := openFIFO(dir, inputName)
+	if err != nil {
+		return "", err
+	}
+	return Input(dir), f.Close()
+}
+
 // rotate begins the next file, and removes those that are too many.
 func (w *Writer) rotate() error {
 	if w.file != nil {

@@ -10,6 +10,8 @@ type Settings struct {
 	Clock clock.Clock
 	// StdioDir is where the FIFOs of tasks go that name no directory.
 	StdioDir string
+	// LogDir is where the logs of tasks go that name no directory.
+	LogDir string
 }
 
 // Configure changes a service of the root package, which provides this

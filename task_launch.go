@@ -1,0 +1,163 @@
+package containerd
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+
+	"github.com/ctrdkit/containerd/internal/logfile"
+)
+
+// LaunchTaskRequest says how [TaskLauncher.LaunchTask] wires a task.
+type LaunchTaskRequest struct {
+	// IO is where the streams go; nil means [DiscardIO].
+	IO TaskIO
+	// Terminal gives the task a terminal. It is stored in the container's spec,
+	// and also on if the spec asks for it already.
+	Terminal bool
+}
+
+// LaunchTaskResult is the result of [TaskLauncher.LaunchTask].
+type LaunchTaskResult struct {
+	// PID is the process ID of the task's first process, on the daemon's machine.
+	PID uint32 `json:"pid"`
+}
+
+// LaunchTask creates and starts the task of the container containerID as
+// [TaskService.StartTask] does, with a choice of where its streams go.
+//
+// Its errors are those of StartTask, and an invalid-argument error for an IO
+// that can't work, and a failed-precondition error for a [LogIO] that this
+// program can't log. If it fails, or ctx ends before the task has been started,
+// nothing is left but files of a FileIO or LogIO that were made for it.
+func (s *DefaultService) LaunchTask(ctx context.Context, containerID string, req LaunchTaskRequest) (LaunchTaskResult, error) {
+	const op = "launch task"
+	if req.IO == nil {
+		req.IO = DiscardIO{}
+	}
+	err := firstError(checkID("containerID", containerID), req.IO.check(req.Terminal))
+	if err == nil {
+		ctx, err = s.begin(ctx)
+	}
+	if err != nil {
+		return LaunchTaskResult{}, opError(ctx, op, containerID, err)
+	}
+	task, err := s.startTask(ctx, containerID, req)
+	if err != nil {
+		return LaunchTaskResult{}, opError(ctx, op, containerID, err)
+	}
+	return LaunchTaskResult{PID: task.Pid()}, nil
+}
+
+// RestartTaskRequest says how [TaskLauncher.RestartTask] stops a task and
+// starts it again.
+type RestartTaskRequest struct {
+	// IO is where the streams of the new task go; nil keeps what the task has.
+	IO TaskIO
+	// Signal, Timeout and Force are those of [StopTaskOptions].
+	Signal  syscall.Signal
+	Timeout time.Duration
+	Force   bool
+}
+
+// RestartTask stops the task of the container containerID as
+// [TaskService.StopTask] does, and starts it again. A container without a task
+// gets one. With a nil IO the new task has the streams that the old one had:
+// discarded, files, or the same log, which goes on; without an old one, the
+// container's log if it has one, else [DiscardIO].
+//
+// Its errors are those of StopTask and LaunchTask, and a failed-precondition
+// error for streams of a process that can't be had again. If it can't be
+// stopped, the task runs on; if it can't be started, it is stopped.
+func (s *DefaultService) RestartTask(ctx context.Context, containerID string, req RestartTaskRequest) (LaunchTaskResult, error) {
+	const op = "restart task"
+	err := firstError(checkID("containerID", containerID), checkSignal(req.Signal))
+	if err == nil {
+		ctx, err = s.begin(ctx)
+	}
+	var result LaunchTaskResult
+	if err == nil {
+		result, err = s.restartTask(ctx, containerID, req)
+	}
+	return result, opError(ctx, op, containerID, err)
+}
+
+func (s *DefaultService) restartTask(ctx context.Context, id string, req RestartTaskRequest) (LaunchTaskResult, error) {
+	var none LaunchTaskResult
+	launch := LaunchTaskRequest{IO: req.IO}
+	if launch.IO == nil {
+		var err error
+		if launch, err = s.currentIO(ctx, id); err != nil {
+			return none, err
+		}
+	}
+	if err := launch.IO.check(launch.Terminal); err != nil {
+		return none, err
+	}
+	err := s.stopTask(ctx, id, StopTaskOptions{Signal: req.Signal, Timeout: req.Timeout, Force: req.Force})
+	if err != nil {
+		return none, err
+	}
+	task, err := s.startTask(ctx, id, launch)
+	if err != nil {
+		return none, err
+	}
+	return LaunchTaskResult{PID: task.Pid()}, nil
+}
+
+// currentIO tells how the container's task is wired.
+func (s *DefaultService) currentIO(ctx context.Context, id string) (LaunchTaskRequest, error) {
+	p, err := s.process(ctx, id, "")
+	if errdefs.IsNotFound(err) {
+		record, err := s.load(ctx, id)
+		if err != nil {
+			return LaunchTaskRequest{}, err
+		}
+		if dir := record.Labels[labelLogDir]; dir != "" {
+			return LaunchTaskRequest{IO: LogIO{Dir: dir}}, nil
+		}
+		return LaunchTaskRequest{IO: DiscardIO{}}, nil
+	} else if err != nil {
+		return LaunchTaskRequest{}, err
+	}
+	io, err := ioOf(p)
+	return LaunchTaskRequest{IO: io, Terminal: p.GetTerminal()}, err
+}
+
+// ioOf tells from its addresses how a process is wired.
+func ioOf(p *tasktypes.Process) (TaskIO, error) {
+	stdout := p.GetStdout()
+	if config, _, ok := logfile.ParseAddress(stdout); ok {
+		return LogIO{Dir: config.Dir, MaxSize: config.MaxSize, MaxFiles: config.MaxFiles, Stdin: p.GetStdin() != ""}, nil
+	}
+	if stdout == "" && p.GetStderr() == "" || strings.HasPrefix(p.GetStderr(), sinkPrefix) {
+		return DiscardIO{}, nil
+	}
+	dir := filepath.Dir(stdout)
+	if _, ours := fifoDirOwner(dir); !ours {
+		return nil, fmt.Errorf("the task's streams are another program's, name an IO: %w", errdefs.ErrFailedPrecondition)
+	}
+	if st, ok := attachments.Load(dir); ok {
+		return st.(*streams).wanted, nil
+	}
+	var f FileIO
+	var outErr, errErr error
+	f.Stdout, outErr = os.Readlink(stdout)
+	f.Stderr, errErr = os.Readlink(p.GetStderr())
+	if outErr != nil || errErr != nil {
+		return nil, fmt.Errorf("the task's streams were those of a process that has ended, name an IO: %w", errdefs.ErrFailedPrecondition)
+	}
+	for _, path := range []*string{&f.Stdout, &f.Stderr} {
+		if *path == devNull {
+			*path = ""
+		}
+	}
+	return f, nil
+}
