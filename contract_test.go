@@ -90,7 +90,10 @@ func TestRolesHaveAtMostEightMethods(t *testing.T) {
 		total += role.NumMethod()
 	}
 	assert.Equal(t, 19, total, "no method is in two roles")
-	for _, role := range []reflect.Type{reflect.TypeFor[containerd.Connection](), reflect.TypeFor[containerd.Inspector]()} {
+	for _, role := range []reflect.Type{
+		reflect.TypeFor[containerd.Connection](), reflect.TypeFor[containerd.Inspector](),
+		reflect.TypeFor[containerd.Executor](), reflect.TypeFor[containerd.Exec](),
+	} {
 		assert.LessOrEqual(t, role.NumMethod(), 8, "%s", role)
 	}
 }

@@ -43,8 +43,8 @@ type stores struct {
 }
 
 // addCanned adds the image testImage, unpacked, and on it: the container "web"
-// with a running task, "idle" without one, "done" with a stopped one, and the
-// active snapshot "kept" and committed "v0" without containers.
+// with a running task, "idle" without one, "done" with a stopped one and its
+// ended exec "old", and the active snapshot "kept" and committed "v0" without containers.
 func (d *daemon) addCanned() {
 	d.stores = stores{
 		blobs:      map[string][]byte{},
@@ -67,6 +67,8 @@ func (d *daemon) addCanned() {
 	}
 	d.addTask("web", running)
 	d.addTask("done", stopped)
+	d.taskStates["done/old"] = d.newTask("")
+	d.taskStates["done/old"].end(7)
 }
 
 func (d *daemon) addBlob(mediaType string, v any) ocispec.Descriptor {

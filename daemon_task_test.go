@@ -3,12 +3,14 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	introspectionapi "github.com/containerd/containerd/api/services/introspection/v1"
 	namespacesapi "github.com/containerd/containerd/api/services/namespaces/v1"
 	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
 	versionapi "github.com/containerd/containerd/api/services/version/v1"
 	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/api/types/runc/options"
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
@@ -138,10 +140,17 @@ func (d *daemon) serveTasks() {
 		if err != nil {
 			return nil, err
 		}
+		if d.taskStates[taskKey(r.GetContainerID(), r.GetExecID())] != nil {
+			return nil, errdefs.ErrAlreadyExists
+		}
 		p := d.newTask("")
-		p.code = task.code
+		p.code, p.deaf = task.code, task.deaf
+		p.Stdin, p.Stdout, p.Stderr, p.Terminal = r.GetStdin(), r.GetStdout(), r.GetStderr(), r.GetTerminal()
 		d.taskStates[taskKey(r.GetContainerID(), r.GetExecID())] = p
 		return &emptypb.Empty{}, nil
+	})).Maybe()
+	e.ListPids(mock.Anything, mock.Anything).RunAndReturn(serve(d, "Tasks/ListPids", func(r *tasksapi.ListPidsRequest) (*tasksapi.ListPidsResponse, error) {
+		return d.listPids(r.GetContainerID())
 	})).Maybe()
 	e.Delete(mock.Anything, mock.Anything).RunAndReturn(serve(d, "Tasks/Delete", func(r *tasksapi.DeleteTaskRequest) (*tasksapi.DeleteResponse, error) {
 		return d.removeTask(r.GetContainerID(), "")
@@ -187,6 +196,29 @@ func (d *daemon) removeTask(container, exec string) (*tasksapi.DeleteResponse, e
 	}
 	delete(d.taskStates, taskKey(container, exec))
 	return &tasksapi.DeleteResponse{ExitStatus: p.ExitStatus}, nil
+}
+
+func (d *daemon) listPids(id string) (*tasksapi.ListPidsResponse, error) {
+	if d.taskStates[id] == nil {
+		return nil, errdefs.ErrNotFound
+	}
+	resp := &tasksapi.ListPidsResponse{}
+	for key, p := range d.taskStates {
+		container, exec, isExec := strings.Cut(key, "/")
+		if container != id || p.Status != running {
+			continue
+		}
+		info := &tasktypes.ProcessInfo{Pid: p.Pid}
+		if isExec {
+			details, err := typeurl.MarshalAnyToProto(&options.ProcessDetails{ExecID: exec})
+			if err != nil {
+				return nil, err
+			}
+			info.Info = details
+		}
+		resp.Processes = append(resp.Processes, info)
+	}
+	return resp, nil
 }
 
 func (d *daemon) wait(ctx context.Context, r *tasksapi.WaitRequest) (*tasksapi.WaitResponse, error) {

@@ -18,6 +18,7 @@ type Engine interface {
 	TaskLauncher
 	LogReader
 	Attacher
+	Executor
 }
 
 // Connection gives access to what the service stands on.
@@ -62,6 +63,20 @@ type LogReader interface {
 type Attacher interface {
 	// AttachTask connects to a container's task.
 	AttachTask(ctx context.Context, containerID string, req AttachTaskRequest) (Attachment, error)
+}
+
+// Executor runs further processes in running containers. [Command] builds on
+// it something with the shape of package os/exec.
+//
+// Implementations are safe for concurrent use by multiple goroutines, as are
+// their Execs.
+type Executor interface {
+	// StartExec starts a process in a running container.
+	StartExec(ctx context.Context, containerID string, req StartExecRequest) (Exec, error)
+	// OpenExec returns an exec by its ID, whoever started it.
+	OpenExec(ctx context.Context, containerID, execID string) (Exec, error)
+	// ListExecs returns the running execs of a container.
+	ListExecs(ctx context.Context, containerID string, opts *ListExecsOptions) ([]ExecInfo, error)
 }
 
 var (

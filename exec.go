@@ -3,15 +3,14 @@ package containerd
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"path"
 	"strings"
+	"sync"
 
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sync/errgroup"
 )
 
 // maxArguments is a quarter of the usual stack limit, as in the kernel.
@@ -52,25 +51,32 @@ type ExecTaskResult struct {
 // if the container or the executable does not exist, an invalid-argument error
 // for a missing working directory or a request that can't be run, a
 // permission-denied error for a file that can't be executed, and a
-// failed-precondition error if no task is running. If ctx ends, the process is
+// failed-precondition error if no task is running; see [ErrExecutableNotFound],
+// [ErrWorkDirNotFound] and [ErrNotRunning]. If ctx ends, the process is
 // killed and removed before ExecTask returns, or the error says that it remains.
 func (s *DefaultService) ExecTask(ctx context.Context, containerID string, req ExecTaskRequest) (ExecTaskResult, error) {
 	const op = "exec task"
-	err := firstError(checkID("containerID", containerID), checkExec(req))
+	settings := StartExecRequest{Args: req.Args, Env: req.Env, WorkDir: req.WorkDir, Terminal: req.Terminal}
+	err := firstError(checkID("containerID", containerID), checkExec(settings))
 	if err == nil {
 		ctx, err = s.begin(ctx)
 	}
 	if err != nil {
 		return ExecTaskResult{}, opError(ctx, op, containerID, err)
 	}
-	code, err := s.execTask(ctx, containerID, req)
+	want := stdio{terminal: req.Terminal}
+	if req.UseStdio {
+		want = ownStdio(req.Terminal, "")
+	}
+	code, err := s.execTask(ctx, containerID, settings, want)
 	if err != nil {
 		return ExecTaskResult{}, opError(ctx, op, containerID, err)
 	}
 	return ExecTaskResult{ExitCode: code}, nil
 }
 
-func checkExec(req ExecTaskRequest) error {
+// checkExec accepts the settings of a process that can be run.
+func checkExec(req StartExecRequest) error {
 	if len(req.Args) == 0 || req.Args[0] == "" {
 		return invalid("Args has no program")
 	}
@@ -89,52 +95,56 @@ func checkExec(req ExecTaskRequest) error {
 	return nil
 }
 
-func (s *DefaultService) execTask(ctx context.Context, id string, req ExecTaskRequest) (uint32, error) {
+func (s *DefaultService) execTask(ctx context.Context, id string, req StartExecRequest, want stdio) (uint32, error) {
 	process, err := s.execProcess(ctx, id, req)
 	if err != nil {
 		return 0, err
 	}
 	lasting, cancel := outlive(ctx)
 	defer cancel()
-	e := &executing{service: s, containerID: id, execID: "exec-" + strings.ToLower(rand.Text())}
-	code, err := e.run(ctx, lasting, process, req)
+	e := &executing{service: s, containerID: id, execID: newExecID(), process: process}
+	code, err := e.run(ctx, lasting, want)
 	if err != nil {
 		return 0, s.takeBack(lasting, e.lockID(), &e.undo, endedBy(ctx, err))
 	}
 	return code, nil
 }
 
+func newExecID() string { return "exec-" + strings.ToLower(rand.Text()) }
+
 // execProcess checks that the task runs, and returns the container's process
-// settings with those of the request. The two requests don't wait for each other.
-func (s *DefaultService) execProcess(ctx context.Context, id string, req ExecTaskRequest) (*specs.Process, error) {
+// settings with those of the request. Requests that don't need each other's
+// answers don't wait for each other.
+func (s *DefaultService) execProcess(ctx context.Context, id string, req StartExecRequest) (process *specs.Process, err error) {
+	var processErr, taskErr error
+	var group sync.WaitGroup
+	group.Go(func() { process, processErr = s.execSettings(ctx, id, req) })
+	group.Go(func() { taskErr = s.checkRunning(ctx, id) })
+	group.Wait()
+	return process, firstError(processErr, taskErr)
+}
+
+// execSettings returns the process settings of the container's record with
+// those of the request.
+func (s *DefaultService) execSettings(ctx context.Context, id string, req StartExecRequest) (*specs.Process, error) {
+	record, err := s.load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
 	var spec struct {
 		Process *specs.Process `json:"process"`
 	}
-	var recordErr, taskErr error
-	var group errgroup.Group
-	group.Go(func() error {
-		record, err := s.load(ctx, id)
-		if err == nil {
-			err = decodeSpec(record.Spec, &spec)
-		}
-		recordErr = err
-		return nil
-	})
-	group.Go(func() error {
-		taskErr = s.checkRunning(ctx, id)
-		return nil
-	})
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	if err := firstError(recordErr, taskErr); err != nil {
+	if err := decodeSpec(record.Spec, &spec); err != nil {
 		return nil, err
 	}
 	if spec.Process == nil {
 		return nil, fmt.Errorf("container's spec has no process: %w", errdefs.ErrFailedPrecondition)
 	}
 	process := mergeProcess(spec.Process, req)
-	return process, checkSize(process)
+	if err := checkSize(process); err != nil {
+		return nil, err
+	}
+	return process, s.setExecUser(ctx, record, process, req)
 }
 
 // checkSize refuses arguments and environment that together are more than the
@@ -159,17 +169,17 @@ func (s *DefaultService) checkRunning(ctx context.Context, id string) error {
 	p, err := s.process(ctx, id, "")
 	switch {
 	case errdefs.IsNotFound(err):
-		return fmt.Errorf("no running task: %w", errdefs.ErrFailedPrecondition)
+		return fmt.Errorf("no task: %w", ErrNotRunning)
 	case err != nil:
 		return err
 	case p.GetStatus() != tasktypes.Status_RUNNING:
-		return wrongState(p.GetStatus())
+		return fmt.Errorf("task is %s: %w", statusName(p.GetStatus()), ErrNotRunning)
 	}
 	return nil
 }
 
 // mergeProcess changes p, which nobody else has, as the request says.
-func mergeProcess(p *specs.Process, req ExecTaskRequest) *specs.Process {
+func mergeProcess(p *specs.Process, req StartExecRequest) *specs.Process {
 	p.Args = req.Args
 	p.CommandLine = ""
 	p.Env = mergeEnv(p.Env, req.Env)
@@ -179,6 +189,8 @@ func mergeProcess(p *specs.Process, req ExecTaskRequest) *specs.Process {
 	p.Terminal = req.Terminal
 	if !req.Terminal {
 		p.ConsoleSize = nil
+	} else if req.Width > 0 {
+		p.ConsoleSize = &specs.Box{Width: uint(req.Width), Height: uint(req.Height)}
 	}
 	return p
 }
@@ -199,14 +211,4 @@ func mergeEnv(env, entries []string) []string {
 		}
 	}
 	return merged
-}
-
-var errExecGone = errors.New("the process was removed before its exit code was read")
-
-// executing is one exec. As with a start, the requests that make something are
-// not cut short when the call's context ends.
-type executing struct {
-	service             *DefaultService
-	containerID, execID string
-	undo                undo
 }

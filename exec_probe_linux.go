@@ -24,7 +24,8 @@ const maxInterpreter = 256
 // probe looks, after exit code 255, whether the program is a file that this
 // kernel can't have run. Where it can't look, because the daemon's processes
 // are not visible here, the exit code stands.
-func (e *executing) probe(ctx context.Context, process *specs.Process) error {
+func (e *executing) probe(ctx context.Context) error {
+	process := e.process
 	p, err := e.service.process(ctx, e.containerID, "")
 	if err != nil {
 		return nil
@@ -182,7 +183,7 @@ func checkInterpreter(root *os.File, line []byte) error {
 func missing(root *os.File, interpreter string) error {
 	file, err := openIn(root, interpreter)
 	if errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("interpreter %s does not exist: %w", quoted(interpreter), errdefs.ErrNotFound)
+		return fmt.Errorf("interpreter %s does not exist: %w", quoted(interpreter), ErrExecutableNotFound)
 	} else if err != nil {
 		return nil
 	}

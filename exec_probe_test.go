@@ -253,10 +253,12 @@ func TestOpenRootOfAProcess(t *testing.T) {
 func TestExitCodeThatCanNotBeProbedStands(t *testing.T) {
 	d := newDaemon(t)
 	s := d.service()
-	e := &executing{service: s, containerID: "web", execID: "exec-1"}
+	e := &executing{
+		service: s, containerID: "web", execID: "exec-1",
+		process: &specs.Process{Args: []string{"/nothing"}, Cwd: "/"},
+	}
 	ctx := s.scope().context(t.Context())
-	process := &specs.Process{Args: []string{"/nothing"}, Cwd: "/"}
-	assert.NoError(t, e.probe(ctx, process), "the task's process is not to be seen here")
+	assert.NoError(t, e.probe(ctx), "the task's process is not to be seen here")
 	d.fail("Tasks/Get", errdefs.ErrUnavailable)
-	assert.NoError(t, e.probe(ctx, process), "nobody tells the task's process")
+	assert.NoError(t, e.probe(ctx), "nobody tells the task's process")
 }

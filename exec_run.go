@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,51 +27,95 @@ const endingLimit = 250 * time.Millisecond
 // program can exit with it too.
 const runtimeFailure = 255
 
-func (e *executing) run(ctx, lasting context.Context, process *specs.Process, req ExecTaskRequest) (uint32, error) {
-	s := e.service
-	want := stdio{attached: req.UseStdio, terminal: req.Terminal}
-	io, err := s.openStdio(ctx, want, e.containerID, e.execID)
-	if err != nil {
+// errExecGone says that nobody can tell how an exec ended.
+var errExecGone = errors.New("the process was removed before its exit code was read")
+
+// executing is one exec. As with a start, the requests that make something are
+// not cut short when the call's context ends.
+type executing struct {
+	service             *DefaultService
+	containerID, execID string
+	chosen              bool // the ID is a caller's: another exec may have it
+	process             *specs.Process
+
+	io   cio.IO
+	pid  uint32
+	wait *waiting // for the exit; nil if nobody waits
+	undo undo
+}
+
+// run runs the process to its end and returns its exit code.
+func (e *executing) run(ctx, lasting context.Context, want stdio) (uint32, error) {
+	defer e.stopWait()
+	if err := e.begin(ctx, lasting, ctx, want); err != nil {
 		return 0, err
 	}
-	e.undo.push("streams", func(context.Context) error { return io.Close() })
-	if err := e.create(lasting, process, io.Config()); err != nil {
-		return 0, e.explain(ctx, err)
-	}
-	w := s.startWait(ctx, e.containerID, e.execID)
-	defer w.stop()
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	if err := e.start(lasting); err != nil {
-		return 0, e.explain(ctx, err)
-	}
-	if attached, ok := io.(*streams); ok {
-		attached.begin()
-	}
-	ended, err := w.result(ctx)
+	ended, err := e.wait.result(ctx)
 	if err != nil {
 		return 0, err
 	}
 	if ended.gone {
 		return 0, fmt.Errorf("%w: %w", errExecGone, errdefs.ErrFailedPrecondition)
 	}
-	if err := e.finish(lasting, io); err != nil {
+	if _, err := e.finish(lasting); err != nil {
 		return 0, err
 	}
-	e.undo = undo{}
-	if ended.code == runtimeFailure {
-		return ended.code, e.probe(lasting, process)
-	}
-	return ended.code, nil
+	return ended.code, e.misfire(lasting, ended.code)
 }
 
-func (e *executing) create(ctx context.Context, process *specs.Process, config cio.Config) error {
-	spec, err := typeurl.MarshalAnyToProto(process)
+// begin makes the exec and starts it. Its exit is waited for until life ends;
+// nil if nobody needs to know it. After an error, undo takes back what was made.
+func (e *executing) begin(ctx, lasting, life context.Context, want stdio) (err error) {
+	s := e.service
+	if e.io, err = s.openStdio(ctx, want, e.containerID, e.execID); err != nil {
+		return err
+	}
+	e.undo.push("streams", func(context.Context) error { return e.io.Close() })
+	if err := e.create(lasting); err != nil {
+		return e.explain(ctx, err)
+	}
+	if life != nil {
+		e.wait = s.startWait(life, e.containerID, e.execID)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := e.start(lasting); err != nil {
+		return e.explain(ctx, err)
+	}
+	if st := e.streams(); st != nil {
+		st.begin()
+	}
+	return nil
+}
+
+// streams returns the process's streams, nil if it has none in this process.
+func (e *executing) streams() *streams {
+	st, _ := e.io.(*streams)
+	return st
+}
+
+func (e *executing) stopWait() {
+	if e.wait != nil {
+		e.wait.stop()
+	}
+}
+
+// misfire returns the reason for an exit code that was the runtime's.
+func (e *executing) misfire(ctx context.Context, code uint32) error {
+	if code != runtimeFailure {
+		return nil
+	}
+	return e.probe(ctx)
+}
+
+func (e *executing) create(ctx context.Context) error {
+	spec, err := typeurl.MarshalAnyToProto(e.process)
 	if err != nil {
 		return err
 	}
-	e.undo.push("exec "+e.execID, e.remove)
+	e.undo.push("exec "+e.execID, e.removeOwn)
+	config := e.io.Config()
 	_, err = e.service.client.TaskService().Exec(ctx, &tasks.ExecProcessRequest{
 		ContainerID: e.containerID,
 		ExecID:      e.execID,
@@ -84,7 +129,8 @@ func (e *executing) create(ctx context.Context, process *specs.Process, config c
 }
 
 func (e *executing) start(ctx context.Context) error {
-	_, err := e.service.client.TaskService().Start(ctx, &tasks.StartRequest{ContainerID: e.containerID, ExecID: e.execID})
+	r, err := e.service.client.TaskService().Start(ctx, &tasks.StartRequest{ContainerID: e.containerID, ExecID: e.execID})
+	e.pid = r.GetPid()
 	return native(err)
 }
 
@@ -118,34 +164,48 @@ func (e *executing) taskEnds(ctx context.Context) bool {
 	return err == nil
 }
 
-// finish drains the output of the ended process and removes its record. The
-// exit code is known, so what can't be removed now is the cleaner's.
-func (e *executing) finish(ctx context.Context, io cio.IO) error {
-	drained := true
-	if attached, ok := io.(*streams); ok {
-		var err error
-		if drained, err = attached.finish(ctx); err != nil {
-			return err
+// finish drains the output of the ended process and removes its record, and
+// reports whether the output had ended. The exit code is known, so what can't be
+// removed now is the cleaner's.
+func (e *executing) finish(ctx context.Context) (drained bool, err error) {
+	drained = true
+	if st := e.streams(); st != nil {
+		if drained, err = st.finish(ctx); err != nil {
+			return drained, err
 		}
 	}
+	e.undo = undo{}
 	if drained && e.delete(ctx) == nil {
-		return nil
+		return true, nil
 	}
 	left := &undo{}
 	left.push("exec "+e.execID, e.delete)
 	e.service.cleaner.add(e.lockID(), e.service, left)
-	return nil
+	return drained, nil
 }
 
-// remove is the undo step of the exec: it kills the process if it was started.
+// removeOwn is the undo step of the exec: it removes the one that this call
+// made. One with an ID that the caller chose may be another's.
+func (e *executing) removeOwn(ctx context.Context) error {
+	if e.chosen {
+		p, err := e.service.process(ctx, e.containerID, e.execID)
+		if err != nil {
+			return err
+		}
+		config := e.io.Config()
+		if p.GetStdin() != config.Stdin || p.GetStdout() != config.Stdout || p.GetStderr() != config.Stderr {
+			return nil
+		}
+	}
+	return e.remove(ctx)
+}
+
+// remove kills the process if it was started, and removes its record.
 func (e *executing) remove(ctx context.Context) error {
 	s := e.service
 	w := s.startWait(ctx, e.containerID, e.execID)
 	defer w.stop()
-	_, err := s.client.TaskService().Kill(ctx, &tasks.KillRequest{
-		ContainerID: e.containerID, ExecID: e.execID, Signal: uint32(unix.SIGKILL),
-	})
-	switch err = native(err); {
+	switch err := s.killExec(ctx, e.containerID, e.execID, unix.SIGKILL); {
 	case err == nil:
 		if _, err := w.result(ctx); err != nil {
 			return err
@@ -159,7 +219,7 @@ func (e *executing) remove(ctx context.Context) error {
 
 // lockID is what the cleaner locks to finish the exec: an ID of its own, so that
 // the container's waits for nothing.
-func (e *executing) lockID() string { return "exec " + e.execID }
+func (e *executing) lockID() string { return "exec " + e.containerID + "/" + e.execID }
 
 // delete removes the exec's record. One that is gone is fine.
 func (e *executing) delete(ctx context.Context) error {

@@ -19,13 +19,13 @@ func execTrue(ctx context.Context, s *DefaultService) (uint32, error) {
 	return result.ExitCode, err
 }
 
-// execs returns how many execs the daemon has.
+// execs returns how many execs the daemon has in "web".
 func (d *daemon) execs() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := 0
 	for key := range d.taskStates {
-		if strings.Contains(key, "/") {
+		if strings.HasPrefix(key, "web/") {
 			n++
 		}
 	}
@@ -36,7 +36,7 @@ func (d *daemon) endExecs(code uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for key, p := range d.taskStates {
-		if strings.Contains(key, "/") {
+		if strings.HasPrefix(key, "web/") {
 			p.end(code)
 		}
 	}

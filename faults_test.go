@@ -14,7 +14,7 @@ import (
 )
 
 // undone are the methods after whose failure everything is as before.
-var undone = []string{"CreateContainer", "CreateContainerFromSnapshot", "StartTask", "ExecTask", "PrepareSnapshot"}
+var undone = []string{"CreateContainer", "CreateContainerFromSnapshot", "StartTask", "ExecTask", "StartExec", "PrepareSnapshot"}
 
 // goneIsDone are the methods whose goal is that something is gone: when only
 // the answer was lost, a retry finds nothing.

@@ -2,8 +2,11 @@ package containerd
 
 import (
 	"context"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/pkg/cio"
@@ -13,9 +16,46 @@ import (
 
 // stdio is how the streams of a task or an exec are to be wired.
 type stdio struct {
-	attached bool   // to this process's own streams
-	terminal bool   // through a terminal
+	attached bool   // to the streams below; else there is no input, and the shim discards the output
+	terminal bool   // through a terminal, which has one output stream
 	dir      string // where the FIFOs go; "" means a directory of our own
+
+	stdin          io.Reader // nil: the input is at its end
+	stdout, stderr io.Writer // nil: the shim discards that stream
+
+	drain   time.Duration   // how long output is read on after the end: 0 means drainLimit, negative for ever
+	patient bool            // the time that a writer takes is not part of it
+	cut     <-chan struct{} // ends it; may be nil
+}
+
+// ownStdio binds a process to this process's own streams.
+func ownStdio(terminal bool, dir string) stdio {
+	return stdio{attached: true, terminal: terminal, dir: dir, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+}
+
+// wire returns the addresses that the shim is given, and those of them that are
+// FIFOs in dir. A stream that nobody wants needs no FIFO: it has no address if
+// it is the input, and the shim discards it if it is output.
+func (w stdio) wire(dir string) (shim, fifos cio.Config) {
+	shim.Terminal, fifos.Terminal = w.terminal, w.terminal
+	if w.stdin != nil || w.terminal {
+		fifos.Stdin = filepath.Join(dir, fifoNames[0])
+		shim.Stdin = fifos.Stdin
+	}
+	shim.Stdout = devNull
+	if w.stdout != nil {
+		fifos.Stdout = filepath.Join(dir, fifoNames[1])
+		shim.Stdout = fifos.Stdout
+	}
+	if w.terminal {
+		return shim, fifos
+	}
+	shim.Stderr = devNull
+	if w.stderr != nil {
+		fifos.Stderr = filepath.Join(dir, fifoNames[2])
+		shim.Stderr = fifos.Stderr
+	}
+	return shim, fifos
 }
 
 // openStdio makes the streams of one process. Those that are not attached have

@@ -92,7 +92,7 @@ func TestStreams(t *testing.T) {
 		}).Once()
 	input, output := standIn(t)
 	base := filepath.Join(t.TempDir(), "made", "when absent")
-	st, err := s.openStreams(ctx, stdio{attached: true, dir: base}, "a", "exec-1")
+	st, err := s.openStreams(ctx, ownStdio(false, base), "a", "exec-1")
 	require.NoError(t, err)
 	stdin, stdout, stderr := shimEnds(t, st)
 
@@ -129,7 +129,7 @@ func TestStreams(t *testing.T) {
 func TestStreamsThatNobodyOpensAreReleased(t *testing.T) {
 	ctx, s, _ := mocked(t)
 	standIn(t)
-	st, err := s.openStreams(ctx, stdio{attached: true, dir: t.TempDir()}, "a", "")
+	st, err := s.openStreams(ctx, ownStdio(false, t.TempDir()), "a", "")
 	require.NoError(t, err)
 	require.NoError(t, st.Close())
 	require.NoError(t, st.Close(), "twice")
@@ -141,7 +141,7 @@ func TestDrainIsBounded(t *testing.T) {
 	ctx, s, _ := mocked(t)
 	s.clock = quickClock{}
 	standIn(t)
-	st, err := s.openStreams(ctx, stdio{attached: true, dir: t.TempDir()}, "a", "")
+	st, err := s.openStreams(ctx, ownStdio(false, t.TempDir()), "a", "")
 	require.NoError(t, err)
 	stdin, stdout, stderr := shimEnds(t, st) // as a child of the process would hold them
 	drained, err := st.finish(ctx)
@@ -152,7 +152,7 @@ func TestDrainIsBounded(t *testing.T) {
 
 func TestOutputIsReadOnWhenItCanNotBeWritten(t *testing.T) {
 	r := strings.NewReader(strings.Repeat("x", 3*copyBuffer))
-	copyOutput(failingWriter{}, r)
+	(&outflow{writer: failingWriter{}}).run(r)
 	assert.Zero(t, r.Len())
 }
 
@@ -214,7 +214,7 @@ func TestMergeEnvReplacesByName(t *testing.T) {
 
 func TestCheckExec(t *testing.T) {
 	long := strings.Repeat("x", maxArgument)
-	for name, req := range map[string]ExecTaskRequest{
+	for name, req := range map[string]StartExecRequest{
 		"no args":       {},
 		"empty program": {Args: []string{""}},
 		"NUL":           {Args: []string{"a", "b\x00"}},
@@ -227,7 +227,7 @@ func TestCheckExec(t *testing.T) {
 	} {
 		assert.True(t, errdefs.IsInvalidArgument(checkExec(req)), name)
 	}
-	assert.NoError(t, checkExec(ExecTaskRequest{Args: []string{"a"}, Env: []string{"A="}, WorkDir: "/"}))
+	assert.NoError(t, checkExec(StartExecRequest{Args: []string{"a"}, Env: []string{"A="}, WorkDir: "/"}))
 }
 
 func TestWithTerminalKeepsEverythingElse(t *testing.T) {

@@ -206,7 +206,7 @@ func openFor(t *testing.T, d *daemon, terminal bool) (input *os.File, st *stream
 	t.Helper()
 	s := d.service()
 	input, _ = standIn(t)
-	st, err := s.openStreams(s.scope().context(t.Context()), stdio{attached: true, terminal: terminal, dir: t.TempDir()}, "web", "")
+	st, err := s.openStreams(s.scope().context(t.Context()), ownStdio(terminal, t.TempDir()), "web", "")
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, st.Close()) })
 	return input, st

@@ -21,7 +21,7 @@ func requestsOf(t *testing.T, m method) int {
 	return len(d.Calls())
 }
 
-// methods are the 19 methods of Service, and those of Inspector.
+// methods are the 19 methods of Service, and those of Inspector and Executor.
 func methods(t *testing.T) map[string]method {
 	t.Helper()
 	ms := map[string]method{}
@@ -37,6 +37,7 @@ func methods(t *testing.T) map[string]method {
 		_, err := s.Capabilities(ctx)
 		return err
 	}}
+	addExecMethods(ms)
 	return ms
 }
 
@@ -167,5 +168,29 @@ func addSnapshotMethods(ms map[string]method) {
 	ms["SnapshotMounts"] = method{
 		op: "snapshot mounts", id: "kept", args: []string{testSnapshotter, "kept"},
 		call: func(ctx ctxT, s svcT, a []string) error { _, err := s.SnapshotMounts(ctx, a[0], a[1]); return err },
+	}
+}
+
+func addExecMethods(ms map[string]method) {
+	ms["StartExec"] = method{
+		op: "start exec", id: "web", args: []string{"web"},
+		call: func(ctx ctxT, s svcT, a []string) error {
+			_, err := s.StartExec(ctx, a[0], StartExecRequest{ID: "job", Args: []string{"true"}, Detach: true})
+			return err
+		},
+	}
+	ms["OpenExec"] = method{
+		op: "open exec", id: "done", args: []string{"done", "old"},
+		call: func(ctx ctxT, s svcT, a []string) error { _, err := s.OpenExec(ctx, a[0], a[1]); return err },
+	}
+	list := func(ctx ctxT, s svcT, opts *ListExecsOptions) error {
+		_, err := s.ListExecs(ctx, "web", opts)
+		return err
+	}
+	ms["ListExecs"] = method{
+		op: "list execs", id: "web", args: []string{"web"},
+		call:     func(ctx ctxT, s svcT, a []string) error { _, err := s.ListExecs(ctx, a[0], nil); return err },
+		withNil:  func(ctx ctxT, s svcT) error { return list(ctx, s, nil) },
+		withZero: func(ctx ctxT, s svcT) error { return list(ctx, s, &ListExecsOptions{}) },
 	}
 }

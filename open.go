@@ -157,7 +157,7 @@ func (s *DefaultService) begin(ctx context.Context) (context.Context, error) {
 	}
 	select {
 	case <-s.closed:
-		return ctx, fmt.Errorf("service is closed: %w", errdefs.ErrFailedPrecondition)
+		return ctx, errServiceClosed
 	default:
 	}
 	s.wakeConnection(ctx)

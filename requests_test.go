@@ -15,6 +15,9 @@ var requestLimits = map[string]int{
 	"CreateContainerFromSnapshot": 6,
 	"StartTask":                   5,
 	"ExecTask":                    6,
+	"StartExec":                   4, // detached
+	"OpenExec":                    1,
+	"ListExecs":                   1,
 	"StopTask":                    4,
 	"DeleteTask":                  3,
 	"DeleteContainer":             8,

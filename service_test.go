@@ -212,7 +212,7 @@ func TestNilOptionsAreTheZeroOptions(t *testing.T) {
 			assert.Equal(t, one.state(), other.state())
 		})
 	}
-	assert.Equal(t, 7, compared, "methods with options")
+	assert.Equal(t, 8, compared, "methods with options")
 }
 
 // A daemon that stops answering at any request of a call must not hold the

@@ -41,7 +41,7 @@ type StdIO struct {
 func (s StdIO) check(bool) error { return checkPath("FIFODir", s.FIFODir) }
 
 func (s StdIO) open(ctx context.Context, st *starting) (cio.IO, error) {
-	opened, err := st.service.openStreams(ctx, stdio{attached: true, terminal: st.terminal, dir: s.FIFODir}, st.id, "")
+	opened, err := st.service.openStreams(ctx, ownStdio(st.terminal, s.FIFODir), st.id, "")
 	if err != nil {
 		return nil, err
 	}

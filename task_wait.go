@@ -105,14 +105,19 @@ func (s *DefaultService) waitTask(ctx context.Context, id string) (WaitTaskResul
 // waitResult makes the result of an exit that is known. Whether it was for want
 // of memory is asked for only where it can have been.
 func (s *DefaultService) waitResult(ctx context.Context, id string, e exit) WaitTaskResult {
-	r := WaitTaskResult{ExitCode: e.code, ExitedAt: e.at}
-	if sig := int(e.code) - exitedBySignal; sig >= 1 && sig <= maxSignal {
-		r.Signal = syscall.Signal(sig)
-	}
+	r := WaitTaskResult{ExitCode: e.code, ExitedAt: e.at, Signal: exitSignal(e.code)}
 	if r.Signal != unix.SIGKILL {
 		return r
 	}
 	kills, err := s.oomKills(ctx, id)
 	r.OOMKilled = err == nil && kills > 0
 	return r
+}
+
+// exitSignal returns the signal that an exit code stands for, 0 if it is none.
+func exitSignal(code uint32) syscall.Signal {
+	if sig := int(code) - exitedBySignal; sig >= 1 && sig <= maxSignal {
+		return syscall.Signal(sig)
+	}
+	return 0
 }

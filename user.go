@@ -12,7 +12,6 @@ import (
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/oci"
-	"github.com/containerd/errdefs"
 	"github.com/moby/sys/user"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -63,7 +62,7 @@ func lookupUser(ctx context.Context, mounts []mount.Mount, name string) (specs.U
 	}
 	found, err := user.GetExecUser(name, nil, bytes.NewReader(passwd), bytes.NewReader(group))
 	if err != nil {
-		return specs.User{}, fmt.Errorf("%w: %w", err, errdefs.ErrFailedPrecondition)
+		return specs.User{}, fmt.Errorf("%w: %w", err, ErrUserNotFound)
 	}
 	result := specs.User{UID: uint32(found.Uid), GID: uint32(found.Gid), AdditionalGids: []uint32{uint32(found.Gid)}}
 	for _, gid := range found.Sgids {

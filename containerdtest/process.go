@@ -47,6 +47,7 @@ type process struct {
 	// Guarded by the task's mutex.
 	status  runtime.Status
 	dying   bool
+	fatal   syscall.Signal // what it dies of
 	exit    runtime.Exit
 	traps   map[syscall.Signal]bool
 	pending []syscall.Signal
@@ -195,6 +196,9 @@ func (p *process) end(code int) {
 		return
 	}
 	started := p.status == runtime.RunningStatus
+	if p.dying {
+		code = 128 + int(p.fatal) // whatever the program says to its end
+	}
 	p.status, p.dying = runtime.StoppedStatus, false
 	p.exit = runtime.Exit{Pid: p.pid, Status: uint32(code) & 0xff, Timestamp: t.machine.clock.Now()}
 	delete(t.live, p)

@@ -57,7 +57,7 @@ func (p *process) signal(sig syscall.Signal) {
 
 // die kills the process; it is dead a moment later.
 func (p *process) die(sig syscall.Signal) {
-	p.dying = true
+	p.dying, p.fatal = true, sig
 	p.cancel()
 	time.AfterFunc(dyingTime, func() { p.end(128 + int(sig)) })
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/cgroups/v3/cgroup2/stats"
 	eventtypes "github.com/containerd/containerd/api/events"
 	apitypes "github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/runtime"
 	"github.com/containerd/containerd/v2/pkg/oci"
@@ -264,7 +265,11 @@ func (t *task) Pids(context.Context) ([]runtime.ProcessInfo, error) {
 		list = append(list, runtime.ProcessInfo{Pid: t.init.pid})
 	}
 	for p := range t.live {
-		list = append(list, runtime.ProcessInfo{Pid: p.pid})
+		info := runtime.ProcessInfo{Pid: p.pid}
+		if p.execID != "" && !p.child {
+			info.Info = &options.ProcessDetails{ExecID: p.execID}
+		}
+		list = append(list, info)
 	}
 	slices.SortFunc(list, func(a, b runtime.ProcessInfo) int { return int(a.Pid) - int(b.Pid) })
 	return list, nil

@@ -158,4 +158,5 @@ var groups = []group{
 	{"tasks", taskCases},
 	{"exec", execCases},
 	{"wait", waitCases},
+	{"exec role", execRoleCases},
 }
