@@ -139,6 +139,38 @@ func TestReadmeShowsTheHelloProgram(t *testing.T) {
 	assert.Less(t, strings.Count(string(readme), "\n"), 150, "lines of README.md")
 }
 
+// TestDocumentsQuoteCodeThatIsTested finds every Go block of a document, byte for
+// byte, in the code that it is from.
+func TestDocumentsQuoteCodeThatIsTested(t *testing.T) {
+	for doc, sources := range map[string][]string{
+		"README.md":       {"examples/hello/main.go", "examples/reconciler/testdata/downstream/*.go"},
+		"docs/TESTING.md": {"examples/reconciler/*.go"},
+	} {
+		text, err := os.ReadFile(doc)
+		require.NoError(t, err)
+		assert.Less(t, strings.Count(string(text), "\n"), 200, "lines of %s", doc)
+		code := "\n"
+		for _, pattern := range sources {
+			files, err := filepath.Glob(pattern)
+			require.NoError(t, err)
+			require.NotEmpty(t, files, pattern)
+			for _, file := range files {
+				content, err := os.ReadFile(file)
+				require.NoError(t, err)
+				code += string(content)
+			}
+		}
+		blocks := strings.Split(string(text), "```go\n")[1:]
+		assert.NotEmpty(t, blocks, doc)
+		for _, block := range blocks {
+			quote, _, _ := strings.Cut(block, "```")
+			if !strings.Contains(code, "\n"+quote) {
+				t.Errorf("%s has Go code that is not in %v:\n%s", doc, sources, quote)
+			}
+		}
+	}
+}
+
 func TestArchitectureStaysShort(t *testing.T) {
 	text, err := os.ReadFile("docs/ARCHITECTURE.md")
 	require.NoError(t, err)
