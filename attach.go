@@ -84,7 +84,7 @@ func (s *DefaultService) attachTask(ctx context.Context, id string, req AttachTa
 	case p.GetStatus() == tasktypes.Status_STOPPED:
 		return nil, wrongState(p.GetStatus())
 	}
-	config, _, ok := logfile.ParseAddress(p.GetStdout())
+	config, ok := logfile.ParseAddress(p.GetStdout())
 	if !ok {
 		return nil, fmt.Errorf("the task was not started with LogIO: %w", errdefs.ErrFailedPrecondition)
 	}

@@ -74,45 +74,60 @@ const (
 	sinkPrefix = "file://" + devNull + "?" + extensionOrigin + "="
 )
 
-// sink is the IO of a process whose output is discarded on the shim's side. Its
-// address carries an origin, and so says who made the process: a task has no
-// other place for it.
+// newSink returns the IO of a process whose output is discarded on the shim's
+// side. Its address carries an origin, and so says who made the process: a task
+// has no other place for it.
 //
 // With no address at all, the shim gives the process the null device opened for
 // reading only. Runtimes open it again for a task, but not for an exec, all of
 // whose writes would fail.
-type sink cio.Config
-
-func newSink(terminal bool, origin string) sink {
+func newSink(terminal bool, origin string) unattached {
 	address := sinkPrefix + origin
 	if terminal {
 		// The shim opens the other side of a terminal as a plain path. It has no
 		// use for the address of an error stream there, but keeps it.
-		return sink{Terminal: true, Stdout: devNull, Stderr: address}
+		return unattached{Terminal: true, Stdout: devNull, Stderr: address}
 	}
-	return sink{Stdout: address, Stderr: address}
+	return unattached{Stdout: address, Stderr: address}
 }
 
+// unattached is the IO of a task whose streams have no part in this process.
+type unattached cio.Config
+
 // Config returns the addresses.
-func (s sink) Config() cio.Config { return cio.Config(s) }
+func (u unattached) Config() cio.Config { return cio.Config(u) }
 
 // Cancel has nothing to cancel.
-func (sink) Cancel() {}
+func (unattached) Cancel() {}
 
 // Wait returns at once: nothing is copied here.
-func (sink) Wait() {}
+func (unattached) Wait() {}
 
 // Close has nothing to close.
-func (sink) Close() error { return nil }
+func (unattached) Close() error { return nil }
 
 // taskOwner returns the owner of the call that made the task of p, if that was
 // one of ours.
 func taskOwner(p *tasktypes.Process) (owner, bool) {
-	if config, _, ok := logfile.ParseAddress(p.GetStdout()); ok {
+	if config, ok := logfile.ParseAddress(p.GetStdout()); ok {
 		return originOwner(config.Origin)
 	}
 	if origin, ok := strings.CutPrefix(p.GetStderr(), sinkPrefix); ok {
 		return originOwner(origin)
 	}
-	return fifoDirOwner(filepath.Dir(p.GetStdout()))
+	if dir, _, ok := parseMarkedPath(p.GetStdout()); ok {
+		return fifoDirOwner(dir)
+	}
+	return fifoDirOwner(fifoDirOf(p))
+}
+
+// fifoDirOf returns the directory of the process's FIFOs, "" if it has none of
+// ours.
+func fifoDirOf(p *tasktypes.Process) string {
+	for _, address := range []string{p.GetStdin(), p.GetStdout(), p.GetStderr()} {
+		if dir := filepath.Dir(address); isFIFODir(dir) {
+			return dir
+		}
+	}
+	return ""
 }

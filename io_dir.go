@@ -24,6 +24,10 @@ const fifoPrefix = "ctrdkit-stdio-"
 // fifoNames are the files in such a directory.
 var fifoNames = []string{"stdin", "stdout", "stderr"}
 
+// rootLink is the name of a link to the root directory in such a directory,
+// through which the paths of a task's files lead.
+const rootLink = "root"
+
 // runtimeDir makes the directory where this user's short-lived files go, and
 // returns its sub-directory name.
 func runtimeDir(name string) (string, error) {
@@ -126,7 +130,7 @@ func isFIFODir(dir string) bool {
 
 // removeFIFODir removes a directory of FIFOs. One that is gone is fine.
 func removeFIFODir(dir string) error {
-	for _, name := range fifoNames {
+	for _, name := range append(slices.Clone(fifoNames), rootLink) {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

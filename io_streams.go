@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -350,8 +349,8 @@ func ignoreClosed(err error) error {
 // endStreams ends the streams of a deleted task, if they are ours: those of
 // this process are drained first, of another process's only the FIFOs remain.
 func endStreams(ctx context.Context, p *tasktypes.Process) error {
-	dir := filepath.Dir(p.GetStdout())
-	if _, ours := fifoDirOwner(dir); !ours {
+	dir := fifoDirOf(p)
+	if dir == "" {
 		return nil
 	}
 	if st, ok := attachments.Load(dir); ok {

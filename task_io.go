@@ -3,8 +3,10 @@ package containerd
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/containerd/containerd/v2/pkg/cio"
 )
@@ -49,6 +51,42 @@ func (s StdIO) open(ctx context.Context, st *starting) (cio.IO, error) {
 	return opened, nil
 }
 
+// StreamIO binds the task to streams of the caller's, until it ends or the
+// service is closed. The container blocks when a writer does, or is slower than
+// the container, and when this process has ended and 64 KiB wait.
+type StreamIO struct {
+	// Stdin is the task's input; nil means none. A Read that blocks can't be
+	// ended: its goroutine ends with it.
+	Stdin io.Reader
+	// Stdout and Stderr get the output; nil discards that stream. A writer that
+	// fails is not written to any more, and the output is discarded from then on.
+	// They may be the same, which then is not written to by both at once. A
+	// terminal has no Stderr.
+	Stdout, Stderr io.Writer
+	// FIFODir is that of [StdIO].
+	FIFODir string
+}
+
+func (s StreamIO) check(terminal bool) error {
+	if terminal && s.Stderr != nil {
+		return invalid("Stderr is not for a terminal, all of whose output is on Stdout")
+	}
+	return checkPath("FIFODir", s.FIFODir)
+}
+
+func (s StreamIO) open(ctx context.Context, st *starting) (cio.IO, error) {
+	if s.Stdin == nil && s.Stdout == nil && s.Stderr == nil {
+		return DiscardIO{}.open(ctx, st)
+	}
+	want := stdio{attached: true, terminal: st.terminal, dir: s.FIFODir, stdin: s.Stdin, stdout: s.Stdout, stderr: s.Stderr}
+	opened, err := st.service.openStreams(ctx, want, st.id, "")
+	if err != nil {
+		return nil, err
+	}
+	opened.wanted = s
+	return opened, nil
+}
+
 // FileIO has the daemon's shim append the task's output to two files, without
 // this process: it goes on when this process or the daemon ends. There is no
 // input. The container blocks only as long as writing to the files does. A file
@@ -77,55 +115,54 @@ func checkPath(field, path string) error {
 	return nil
 }
 
-// open gives the shim links to the files, in a directory that says whose the
-// task is.
+// open gives the shim paths that lead through a directory that says whose the
+// task is, and that is needed until the task was started.
 func (f FileIO) open(_ context.Context, st *starting) (_ cio.IO, err error) {
+	for _, target := range []string{f.Stdout, f.Stderr} {
+		if err := touch(target); err != nil {
+			return nil, err
+		}
+	}
 	dir, err := st.service.makeFIFODir("")
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, removeFIFODir(dir))
-		}
-	}()
-	config := cio.Config{Stdout: filepath.Join(dir, fifoNames[1]), Stderr: filepath.Join(dir, fifoNames[2])}
-	for link, target := range map[string]string{config.Stdout: f.Stdout, config.Stderr: f.Stderr} {
-		if target == "" {
-			target = devNull
-		} else if err := touch(target); err != nil {
-			return nil, err
-		}
-		if err := os.Symlink(target, link); err != nil {
-			return nil, err
-		}
+	st.marked = dir
+	if err := os.Symlink("/", filepath.Join(dir, rootLink)); err != nil {
+		return nil, errors.Join(err, removeFIFODir(dir))
 	}
-	return linked{config, dir}, nil
+	return unattached{Stdout: markedPath(dir, f.Stdout), Stderr: markedPath(dir, f.Stderr)}, nil
+}
+
+// markedPath returns a path of the file target, "" meaning /dev/null, that leads
+// through the directory dir.
+func markedPath(dir, target string) string {
+	if target == "" {
+		target = devNull
+	}
+	return filepath.Join(dir, rootLink) + filepath.Clean(target)
+}
+
+// parseMarkedPath returns what [markedPath] was made of.
+func parseMarkedPath(path string) (dir, target string, ok bool) {
+	dir, target, ok = strings.Cut(path, "/"+rootLink+"/")
+	if !ok || !isFIFODir(dir) {
+		return "", "", false
+	}
+	if target = "/" + target; target == devNull {
+		target = ""
+	}
+	return dir, target, true
 }
 
 // touch makes a file that is absent.
 func touch(name string) error {
+	if name == "" {
+		return nil
+	}
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return invalid("file %s: %v", quoted(name), err)
 	}
 	return f.Close()
 }
-
-// linked is the IO of a task that writes to files without this process.
-type linked struct {
-	config cio.Config
-	dir    string
-}
-
-// Config returns the addresses.
-func (l linked) Config() cio.Config { return l.config }
-
-// Cancel has nothing to cancel.
-func (linked) Cancel() {}
-
-// Wait returns at once: nothing is copied here.
-func (linked) Wait() {}
-
-// Close keeps the links: they say what the task is wired to, as long as it exists.
-func (linked) Close() error { return nil }

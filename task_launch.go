@@ -3,8 +3,6 @@ package containerd
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -134,30 +132,18 @@ func (s *DefaultService) currentIO(ctx context.Context, id string) (LaunchTaskRe
 // ioOf tells from its addresses how a process is wired.
 func ioOf(p *tasktypes.Process) (TaskIO, error) {
 	stdout := p.GetStdout()
-	if config, _, ok := logfile.ParseAddress(stdout); ok {
+	if config, ok := logfile.ParseAddress(stdout); ok {
 		return LogIO{Dir: config.Dir, MaxSize: config.MaxSize, MaxFiles: config.MaxFiles, Stdin: p.GetStdin() != ""}, nil
 	}
 	if stdout == "" && p.GetStderr() == "" || strings.HasPrefix(p.GetStderr(), sinkPrefix) {
 		return DiscardIO{}, nil
 	}
-	dir := filepath.Dir(stdout)
-	if _, ours := fifoDirOwner(dir); !ours {
-		return nil, fmt.Errorf("the task's streams are another program's, name an IO: %w", errdefs.ErrFailedPrecondition)
+	if _, out, ok := parseMarkedPath(stdout); ok {
+		_, errs, _ := parseMarkedPath(p.GetStderr())
+		return FileIO{Stdout: out, Stderr: errs}, nil
 	}
-	if st, ok := attachments.Load(dir); ok {
+	if st, ok := attachments.Load(fifoDirOf(p)); ok {
 		return st.(*streams).wanted, nil
 	}
-	var f FileIO
-	var outErr, errErr error
-	f.Stdout, outErr = os.Readlink(stdout)
-	f.Stderr, errErr = os.Readlink(p.GetStderr())
-	if outErr != nil || errErr != nil {
-		return nil, fmt.Errorf("the task's streams were those of a process that has ended, name an IO: %w", errdefs.ErrFailedPrecondition)
-	}
-	for _, path := range []*string{&f.Stdout, &f.Stderr} {
-		if *path == devNull {
-			*path = ""
-		}
-	}
-	return f, nil
+	return nil, fmt.Errorf("the task's streams are not this process's, name an IO: %w", errdefs.ErrFailedPrecondition)
 }

@@ -101,18 +101,20 @@ func (l LogIO) open(_ context.Context, st *starting) (cio.IO, error) {
 	if err := os.MkdirAll(st.logDir, 0o700); err != nil {
 		return nil, invalid("log directory %s: %v", quoted(st.logDir), err)
 	}
-	logged := logfile.Config{Dir: st.logDir, MaxSize: l.MaxSize, MaxFiles: l.MaxFiles, Origin: st.service.newOrigin()}
-	address, err := logfile.Address(program, logged, st.terminal)
+	logged := logfile.Config{
+		Dir: st.logDir, MaxSize: l.MaxSize, MaxFiles: l.MaxFiles, Terminal: st.terminal, Origin: st.service.newOrigin(),
+	}
+	address, err := logfile.Address(program, logged)
 	if err != nil {
 		return nil, err
 	}
-	config := cio.Config{Terminal: st.terminal, Stdout: address, Stderr: address}
+	config := unattached{Terminal: st.terminal, Stdout: address, Stderr: address}
 	if l.Stdin {
 		if config.Stdin, err = logfile.MakeInput(st.logDir); err != nil {
 			return nil, err
 		}
 	}
-	return linked{config: config}, nil
+	return config, nil
 }
 
 // setLogDir decides where the log of a LogIO goes.

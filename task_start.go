@@ -3,7 +3,6 @@ package containerd
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	containerd "github.com/containerd/containerd/v2/client"
@@ -95,6 +94,7 @@ type starting struct {
 	config   cio.Config // of the streams asked for, which no other task has
 	streams  *streams   // nil unless attached
 	logDir   string     // of a LogIO
+	marked   string     // the directory that a FileIO leads through
 }
 
 func (st *starting) run(ctx, lasting context.Context) (containerd.Task, error) {
@@ -125,7 +125,7 @@ func (st *starting) run(ctx, lasting context.Context) (containerd.Task, error) {
 			return nil, err
 		}
 	}
-	return task, nil
+	return task, st.unmark()
 }
 
 // setTerminal decides on the terminal, and turns it on in the stored spec where
@@ -194,10 +194,17 @@ func (st *starting) closeStreams() error {
 	if st.streams != nil {
 		return st.streams.Close()
 	}
-	if dir := filepath.Dir(st.config.Stdout); st.pending && isFIFODir(dir) {
-		return removeFIFODir(dir) // of links to files
+	return st.unmark()
+}
+
+// unmark removes the directory that says whose a task with files is.
+func (st *starting) unmark() error {
+	if st.marked == "" {
+		return nil
 	}
-	return nil
+	dir := st.marked
+	st.marked = ""
+	return removeFIFODir(dir)
 }
 
 // remove is the undo step of the task: it removes the one that this start made.

@@ -50,7 +50,7 @@ func startLogger(config logfile.Config) (stdout, stderr *os.File, ended chan str
 // openTerminalOutput opens where a terminal's output goes; logged is closed when
 // a logger of it has ended, and nil without one.
 func openTerminalOutput(address string) (out *os.File, logged chan struct{}, err error) {
-	config, _, ok := logfile.ParseAddress(address)
+	config, ok := logfile.ParseAddress(address)
 	if !ok {
 		out, err = openOutput(address)
 		return out, nil, err

@@ -83,7 +83,7 @@ func (s *stdio) openFiles(addr runtime.IO) (err error) {
 	if s.stdin, s.input, err = openInput(addr.Stdin); err != nil {
 		return err
 	}
-	if config, _, ok := logfile.ParseAddress(addr.Stdout); ok {
+	if config, ok := logfile.ParseAddress(addr.Stdout); ok {
 		return s.openLog(config)
 	}
 	if s.stdout, err = openOutput(addr.Stdout); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ctrdkit/containerd/embedded"
 	"github.com/ctrdkit/containerd/internal/testimage"
+	_ "github.com/ctrdkit/containerd/logger" // for LogIO
 )
 
 // shared is what all tests of the package use: one embedded daemon, one

@@ -59,6 +59,11 @@ const (
 	Pausing Ability = "pausing"
 	// ProcessLists is to list the processes of a task and to measure it.
 	ProcessLists Ability = "process lists"
+	// Logging is to start tasks with LogIO. It needs a test binary that imports
+	// package github.com/ctrdkit/containerd/logger, on the daemon's machine.
+	Logging Ability = "logging"
+	// Limits is to limit what a task uses.
+	Limits Ability = "limits"
 	// OtherUsers is to run a process with any user and group.
 	OtherUsers Ability = "other users"
 )
@@ -158,5 +163,9 @@ var groups = []group{
 	{"tasks", taskCases},
 	{"exec", execCases},
 	{"wait", waitCases},
+	{"control", controlCases},
+	{"launch", launchCases},
+	{"logs", logCases},
+	{"attach", attachCases},
 	{"exec role", execRoleCases},
 }

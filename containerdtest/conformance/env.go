@@ -28,6 +28,7 @@ type env struct {
 	Backend
 	ctx context.Context // carries no namespace: the service must not need it
 	raw context.Context // carries the namespace, for the plain client
+	dir string          // for the case's files, made at the first use
 }
 
 func newEnv(t *testing.T, b Backend) *env {

@@ -41,6 +41,8 @@ const (
 	aliveName = "alive"
 	// askName is a FIFO through which readers ask the logger for a mark.
 	askName = "ask"
+	// endPrefix begins the token of a reader that asks because the task has ended.
+	endPrefix = "end-"
 	// inputName is a FIFO for the task's input.
 	inputName = "stdin"
 
@@ -59,6 +61,9 @@ type Config struct {
 	Dir      string
 	MaxSize  int64 `json:",omitempty"` // of one file; 0 means DefaultMaxSize
 	MaxFiles int   `json:",omitempty"` // 0 means DefaultMaxFiles
+	// Terminal says that the output is a terminal's, all of it on stdout. It goes
+	// through the shim, and so comes later than the end of the task; but it ends.
+	Terminal bool `json:",omitempty"`
 	// Origin says who asked for the log. It is only carried along.
 	Origin string `json:",omitempty"`
 }

@@ -338,6 +338,31 @@ func TestAReadingHasAllThatWasWrittenBefore(t *testing.T) {
 	require.NoError(t, errors.Join(<-copied, w.Close(), from.Close()))
 }
 
+func TestATerminalsLogIsFollowedToItsEnd(t *testing.T) {
+	// Given a terminal whose output comes later than the end of its task,
+	dir := filepath.Join(t.TempDir(), "log")
+	w, err := Create(Config{Dir: dir, Terminal: true})
+	require.NoError(t, err)
+	from, to, err := os.Pipe()
+	require.NoError(t, err)
+	source, copied := w.Add(Stdout, from), make(chan error, 1)
+	go func() { copied <- errors.Join(source.Copy(), w.Close(), from.Close()) }()
+	log, err := Open(t.Context(), dir, ReadOptions{Follow: true, Ended: closed})
+	require.NoError(t, err)
+	_, err = to.WriteString("first")
+	require.NoError(t, err)
+	var got []byte
+	for e, err := range log.All(t.Context()) {
+		require.NoError(t, err)
+		if got = append(got, e.Data...); len(got) == len("first") {
+			_, err := to.WriteString(" and last")
+			require.NoError(t, errors.Join(err, to.Close()))
+		}
+	}
+	assert.Equal(t, "first and last", string(got))
+	require.NoError(t, <-copied)
+}
+
 func TestADeadlineEndsTheCopy(t *testing.T) {
 	w, err := Create(Config{Dir: t.TempDir()})
 	require.NoError(t, err)

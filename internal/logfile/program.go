@@ -30,15 +30,9 @@ const pipeSize = 1 << 20
 // lastWords is how long a logger that is told to end still reads.
 const lastWords = 250 * time.Millisecond
 
-// setup is the configuration of a logger as a program.
-type setup struct {
-	Config
-	Terminal bool `json:",omitempty"`
-}
-
 // Address returns the address for the output of a task that program is to log.
-func Address(program string, config Config, terminal bool) (string, error) {
-	text, err := json.Marshal(setup{config, terminal})
+func Address(program string, config Config) (string, error) {
+	text, err := json.Marshal(config)
 	if err != nil {
 		return "", err
 	}
@@ -48,16 +42,13 @@ func Address(program string, config Config, terminal bool) (string, error) {
 
 // ParseAddress returns what [Address] was made of; ok is false for any other
 // address.
-func ParseAddress(address string) (config Config, terminal, ok bool) {
+func ParseAddress(address string) (config Config, ok bool) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "binary" || !u.Query().Has(Role) {
-		return config, false, false
+		return config, false
 	}
-	var s setup
-	if json.Unmarshal([]byte(u.Query().Get(Role)), &s) != nil {
-		return config, false, false
-	}
-	return s.Config, s.Terminal, true
+	err = json.Unmarshal([]byte(u.Query().Get(Role)), &config)
+	return config, err == nil
 }
 
 // Main is the program of a logger: it logs the pipes 3 and 4 until they end,
@@ -74,11 +65,11 @@ func run(text string) (err error) {
 	// A shim that closes its pipes must not end the log before it is complete.
 	ends := make(chan os.Signal, 1)
 	signal.Notify(ends, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	var s setup
-	if err := json.Unmarshal([]byte(text), &s); err != nil {
+	var config Config
+	if err := json.Unmarshal([]byte(text), &config); err != nil {
 		return fmt.Errorf("configuration of the logger: %w", err)
 	}
-	w, err := Create(s.Config)
+	w, err := Create(config)
 	if err != nil {
 		return err
 	}
@@ -89,7 +80,7 @@ func run(text string) (err error) {
 			return err
 		}
 	}
-	if s.Terminal {
+	if config.Terminal {
 		delete(pipes, Stderr) // nothing comes from there, not even its end
 	}
 	var sources []*Source

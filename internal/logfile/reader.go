@@ -80,7 +80,7 @@ func (l *Log) catchUp(ctx context.Context) error {
 		return err
 	}
 	var ahead []Entry
-	err := r.follow(ctx, closed, func(e Entry) error {
+	err := r.follow(ctx, closed, "", func(e Entry) error {
 		if r.marked {
 			ahead = append(ahead, e)
 		}
@@ -123,7 +123,7 @@ func (l *Log) deliver(ctx context.Context, deliver func(Entry) error) error {
 	}
 	r := &l.reader
 	if r.opts.Follow {
-		return r.follow(ctx, r.opts.Ended, deliver)
+		return r.follow(ctx, r.opts.Ended, endPrefix, deliver)
 	}
 	return r.drain(ctx, deliver)
 }
@@ -150,7 +150,7 @@ type reader struct {
 }
 
 // follow delivers what there is and what comes, until the log has ended.
-func (r *reader) follow(ctx context.Context, ended <-chan struct{}, deliver func(Entry) error) error {
+func (r *reader) follow(ctx context.Context, ended <-chan struct{}, prefix string, deliver func(Entry) error) error {
 	for {
 		last := r.watch == nil || r.watch.ended()
 		if err := r.drain(ctx, deliver); err != nil || last || r.marked {
@@ -158,7 +158,7 @@ func (r *reader) follow(ctx context.Context, ended <-chan struct{}, deliver func
 		}
 		select {
 		case <-ended:
-			if ended, r.token = nil, rand.Text(); !r.watch.ask(r.dir, r.token) {
+			if ended, r.token = nil, prefix+rand.Text(); !r.watch.ask(r.dir, r.token) {
 				continue // the logger is gone, or about to be
 			}
 		default:

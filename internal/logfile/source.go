@@ -115,6 +115,10 @@ func (s *Source) answer() error {
 func (w *Writer) answer() {
 	tokens := bufio.NewScanner(w.ask)
 	for tokens.Scan() {
+		token := strings.TrimSpace(tokens.Text())
+		if w.config.Terminal && strings.HasPrefix(token, endPrefix) {
+			continue // the log's end will be the answer
+		}
 		w.mu.Lock()
 		sources := make([]*Source, 0, len(w.sources))
 		for s := range w.sources {
@@ -124,7 +128,7 @@ func (w *Writer) answer() {
 		for _, s := range sources {
 			s.flush()
 		}
-		w.write(appendRecord(nil, stamp(time.Now()), mark, tagFull, []byte(strings.TrimSpace(tokens.Text()))), 0)
+		w.write(appendRecord(nil, stamp(time.Now()), mark, tagFull, []byte(token)), 0)
 	}
 }
 

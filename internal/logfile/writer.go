@@ -129,13 +129,37 @@ func (w *Writer) write(records []byte, n int) {
 	}
 }
 
-// put writes records to the current file or the next one, all or nothing.
+// put writes records to the current file and the next ones, and reports whether
+// it could write them all.
 func (w *Writer) put(records []byte) bool {
-	if w.file == nil || w.size > 0 && w.size+int64(len(records)) > w.config.maxSize() {
-		if w.rotate() != nil {
+	for len(records) > 0 {
+		fits := w.fitting(records)
+		if fits == 0 || w.file == nil {
+			if w.rotate() != nil {
+				return false
+			}
+			fits = max(w.fitting(records), bytes.IndexByte(records, '\n')+1)
+		}
+		if !w.append(records[:fits]) {
 			return false
 		}
+		records = records[fits:]
 	}
+	return true
+}
+
+// fitting returns the length of the first records that the current file has
+// room for.
+func (w *Writer) fitting(records []byte) int {
+	room := max(0, w.config.maxSize()-w.size)
+	if int64(len(records)) <= room {
+		return len(records)
+	}
+	return bytes.LastIndexByte(records[:room], '\n') + 1
+}
+
+// append writes records to the current file, all or nothing.
+func (w *Writer) append(records []byte) bool {
 	n, err := w.file.Write(records)
 	if err != nil {
 		if n > 0 && w.file.Truncate(w.size) != nil {
