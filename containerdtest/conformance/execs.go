@@ -18,7 +18,7 @@ import (
 
 // execRoleCases are the contract of containerd.Executor and of Command. They
 // are skipped where the service does not have that role.
-var execRoleCases = slices.Concat(execStreamCases, execSettingRoleCases, execErrorCases, execLifeCases, execDetachedCases)
+var execRoleCases = slices.Concat(execStreamCases, execSettingRoleCases, execErrorCases, execLifeCases, execDetachedCases, commandCases)
 
 // executor returns the service in its role, or skips the case.
 func (e *env) executor() containerd.Executor {
