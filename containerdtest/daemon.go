@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"path/filepath"
 
@@ -13,12 +12,10 @@ import (
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/containerd/v2/version"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/log"
 	"github.com/containerd/platforms"
 	"github.com/containerd/plugin"
 	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
-	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/ctrdkit/containerd/internal/plugingraph"
@@ -46,6 +43,7 @@ type server struct {
 }
 
 func startServer(ctx context.Context, dir string, m *machine, intercept *interceptors) (*server, error) {
+	quieten()
 	set, err := plugingraph.Registered(plugingraph.Services()...)
 	if err != nil {
 		return nil, err
@@ -73,14 +71,6 @@ func startServer(ctx context.Context, dir string, m *machine, intercept *interce
 	s := &server{graph: graph, listener: bufconn.Listen(bufferSize), served: make(chan error, 1)}
 	go func() { s.served <- graph.Serve(s.listener) }()
 	return s, nil
-}
-
-// withoutLog keeps the daemon's log from the test's output: what goes wrong is
-// told by an error.
-func withoutLog(ctx context.Context) context.Context {
-	logger := logrus.New()
-	logger.SetOutput(io.Discard)
-	return log.WithLogger(ctx, logrus.NewEntry(logger))
 }
 
 // stop ends every request and closes everything.

@@ -1,6 +1,7 @@
 package containerdtest
 
 import (
+	"context"
 	"errors"
 	"os"
 	"sync"
@@ -49,10 +50,10 @@ func startLogger(config logfile.Config) (stdout, stderr *os.File, ended chan str
 
 // openTerminalOutput opens where a terminal's output goes; logged is closed when
 // a logger of it has ended, and nil without one.
-func openTerminalOutput(address string) (out *os.File, logged chan struct{}, err error) {
+func openTerminalOutput(ctx context.Context, address string) (out *os.File, logged chan struct{}, err error) {
 	config, ok := logfile.ParseAddress(address)
 	if !ok {
-		out, err = openOutput(address)
+		out, err = openOutput(ctx, address)
 		return out, nil, err
 	}
 	out, unused, logged, err := startLogger(config)

@@ -116,7 +116,7 @@ func (r taskRuntime) Create(ctx context.Context, id string, opts runtime.CreateO
 	if err != nil {
 		return nil, err
 	}
-	t, err := newTask(r.machine, ns, id, opts)
+	t, err := newTask(ctx, r.machine, ns, id, opts)
 	if err != nil {
 		return nil, err
 	}

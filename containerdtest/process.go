@@ -103,13 +103,13 @@ func (p *process) State(context.Context) (runtime.State, error) {
 }
 
 // Start runs the program.
-func (p *process) Start(context.Context) error {
+func (p *process) Start(ctx context.Context) error {
 	t := p.task
 	t.mu.Lock()
 	err := p.canStart()
 	t.mu.Unlock()
 	if err == nil && p.execID != "" {
-		err = p.prepareExec()
+		err = p.prepareExec(ctx)
 	}
 	if err != nil {
 		return err
@@ -131,11 +131,11 @@ func (p *process) Start(context.Context) error {
 }
 
 // prepareExec does for an exec what creation does for a first process.
-func (p *process) prepareExec() error {
+func (p *process) prepareExec(ctx context.Context) error {
 	if err := p.load(); err != nil {
 		return errors.New(execFailed + err.Error())
 	}
-	return p.open()
+	return p.open(ctx)
 }
 
 func (p *process) canStart() error {

@@ -147,6 +147,11 @@ func (p *process) program(file string, args []string, depth int) (Handler, error
 	if !slices.Contains(builtins, path.Base(args[0])) {
 		return nil, fmt.Errorf("exec %s: the fake does not know this program, script it with Fake.Handle", file)
 	}
+	if path.Base(args[0]) == "pause" {
+		// As if it had been running for a moment: who stops a task right after its
+		// start does not expect the signal to be too early.
+		p.trap([]syscall.Signal{syscall.SIGTERM, syscall.SIGINT})
+	}
 	return builtin(args), nil
 }
 

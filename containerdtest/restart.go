@@ -2,6 +2,7 @@ package containerdtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -48,16 +49,22 @@ func (f *Fake) dial(ctx context.Context, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.track(conn), nil
+	return f.track(s, conn)
 }
 
-// track makes a connection one that cut closes.
-func (f *Fake) track(conn net.Conn) net.Conn {
+// track makes a connection to s one that cut closes, unless s has ended meanwhile.
+func (f *Fake) track(s *server, conn net.Conn) (net.Conn, error) {
 	c := &clientConn{Conn: conn, fake: f}
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.conns[c] = c.end
-	return c
+	current := f.server == s
+	if current {
+		f.conns[c] = c.end
+	}
+	f.mu.Unlock()
+	if !current {
+		return nil, errors.Join(fmt.Errorf("the fake's daemon has ended: %w", errdefs.ErrUnavailable), conn.Close())
+	}
+	return c, nil
 }
 
 // cut closes all connections.

@@ -40,7 +40,7 @@ type stdio struct {
 }
 
 // open opens the streams of the process as a shim does.
-func (p *process) open() (err error) {
+func (p *process) open(ctx context.Context) (err error) {
 	s := &stdio{out: &output{users: 1, closed: make(chan struct{})}}
 	defer func() {
 		if err != nil {
@@ -49,11 +49,11 @@ func (p *process) open() (err error) {
 	}()
 	switch {
 	case p.addr.Terminal:
-		err = s.openTerminal(p.addr, p.spec.ConsoleSize)
+		err = s.openTerminal(ctx, p.addr, p.spec.ConsoleSize)
 	case p.addr.Stdin == "" && p.addr.Stdout == "" && p.addr.Stderr == "":
 		err = s.openNull(p.isInit())
 	default:
-		err = s.openFiles(p.addr)
+		err = s.openFiles(ctx, p.addr)
 	}
 	if err != nil {
 		return err
@@ -79,21 +79,21 @@ func (s *stdio) openNull(writable bool) (err error) {
 	return nil
 }
 
-func (s *stdio) openFiles(addr runtime.IO) (err error) {
+func (s *stdio) openFiles(ctx context.Context, addr runtime.IO) (err error) {
 	if s.stdin, s.input, err = openInput(addr.Stdin); err != nil {
 		return err
 	}
 	if config, ok := logfile.ParseAddress(addr.Stdout); ok {
 		return s.openLog(config)
 	}
-	if s.stdout, err = openOutput(addr.Stdout); err != nil {
+	if s.stdout, err = openOutput(ctx, addr.Stdout); err != nil {
 		return err
 	}
 	if path, ok := filePath(addr.Stdout); ok {
 		s.stderr, err = openAppend(path) // both streams go where stdout goes
 		return err
 	}
-	s.stderr, err = openOutput(addr.Stderr)
+	s.stderr, err = openOutput(ctx, addr.Stderr)
 	return err
 }
 
@@ -131,7 +131,7 @@ func openAppend(path string) (*os.File, error) {
 
 // openOutput opens where a process writes to: a FIFO, whose other end is kept
 // open too, so that a reader that leaves is no error; or a file.
-func openOutput(address string) (*os.File, error) {
+func openOutput(ctx context.Context, address string) (*os.File, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, fmt.Errorf("unable to parse stdout uri: %w", err)
@@ -144,6 +144,13 @@ func openOutput(address string) (*os.File, error) {
 		}
 		mode := os.O_WRONLY | os.O_APPEND
 		if ok {
+			// Until somebody reads, as a shim does: what a short process writes
+			// would go with its end.
+			reader, err := fifo.OpenFifo(ctx, address, syscall.O_WRONLY, 0)
+			if err != nil {
+				return nil, fmt.Errorf("containerd-shim: opening w/o fifo %q failed: %w", address, err)
+			}
+			defer func() { ignore(reader.Close()) }()
 			mode = os.O_RDWR | syscall.O_NONBLOCK
 		}
 		f, err := os.OpenFile(address, mode, 0)

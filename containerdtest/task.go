@@ -53,7 +53,7 @@ var _ runtime.Task = (*task)(nil)
 
 // newTask does what a runtime does at creation: it looks at the spec, at the
 // root file system and at the program, and opens the streams.
-func newTask(m *machine, ns, id string, opts runtime.CreateOpts) (*task, error) {
+func newTask(ctx context.Context, m *machine, ns, id string, opts runtime.CreateOpts) (*task, error) {
 	var spec oci.Spec
 	if opts.Spec == nil {
 		return nil, fmt.Errorf("container %s has no spec: %w", id, errdefs.ErrFailedPrecondition)
@@ -95,7 +95,7 @@ func newTask(m *machine, ns, id string, opts runtime.CreateOpts) (*task, error) 
 	if err := t.init.load(); err != nil {
 		return nil, errors.New(createFailed + err.Error())
 	}
-	if err := t.init.open(); err != nil {
+	if err := t.init.open(ctx); err != nil {
 		return nil, err
 	}
 	return t, nil

@@ -1,6 +1,7 @@
 package containerdtest
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -14,7 +15,7 @@ import (
 
 // openTerminal makes a pseudo terminal, which the process has for all three
 // streams, and copies between it and the addresses.
-func (s *stdio) openTerminal(addr runtime.IO, size *specs.Box) error {
+func (s *stdio) openTerminal(ctx context.Context, addr runtime.IO, size *specs.Box) error {
 	master, name, err := console.NewPty()
 	if err != nil {
 		return err
@@ -31,7 +32,7 @@ func (s *stdio) openTerminal(addr runtime.IO, size *specs.Box) error {
 			return err
 		}
 	}
-	out, logged, err := openTerminalOutput(addr.Stdout)
+	out, logged, err := openTerminalOutput(ctx, addr.Stdout)
 	if err != nil {
 		return err
 	}
