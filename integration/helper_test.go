@@ -194,6 +194,10 @@ var helperOps = map[string]func(context.Context, *containerd.DefaultService, hel
 		_, err = s.StartTask(ctx, call.ID, &containerd.StartTaskOptions{UseStdio: true, FIFODir: call.FIFODir})
 		return r, err
 	},
+	"log": func(ctx context.Context, s *containerd.DefaultService, call helperCall) (r helperReport, err error) {
+		said := func() error { return json.NewEncoder(os.NewFile(3, "reports")).Encode(helperReport{Held: true}) }
+		return r, logTask(ctx, s, call, said)
+	},
 	"run":  runAttached,
 	"exec": execAttached,
 }
