@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -26,7 +25,7 @@ func BenchmarkTaskOutput(b *testing.B) {
 	dir := b.TempDir()
 	line := strings.Repeat("x", 79) + "\n"
 	require.NoError(b, os.WriteFile(filepath.Join(dir, "lines"), []byte(strings.Repeat(line, size/len(line))), 0o644))
-	ctx := namespaces.WithNamespace(context.Background(), "bench")
+	ctx := namespaces.WithNamespace(b.Context(), "bench")
 	svc, err := containerd.Open(ctx, containerd.WithAddress(shared.daemon.Address()), containerd.WithNamespace("bench"))
 	require.NoError(b, err)
 	const id = "writer"

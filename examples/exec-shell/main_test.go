@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -153,5 +152,5 @@ func TestErrorsAreShown(t *testing.T) {
 	cmd.Env = append(os.Environ(), programEnv+"=yes")
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err)
-	assert.Contains(t, fmt.Sprintf("%s", out), "stdin", "it needs a terminal")
+	assert.Contains(t, string(out), "stdin", "it needs a terminal")
 }
