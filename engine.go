@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"iter"
+	"syscall"
 
 	containerd "github.com/containerd/containerd/v2/client"
 )
@@ -15,6 +16,8 @@ type Engine interface {
 	Connection
 	Inspector
 	TaskWaiter
+	TaskController
+	TaskMonitor
 	TaskLauncher
 	LogReader
 	Attacher
@@ -63,6 +66,26 @@ type LogReader interface {
 type Attacher interface {
 	// AttachTask connects to a container's task.
 	AttachTask(ctx context.Context, containerID string, req AttachTaskRequest) (Attachment, error)
+}
+
+// TaskController changes what tasks do.
+type TaskController interface {
+	// SignalTask sends a signal to a task's process, or to all of them.
+	SignalTask(ctx context.Context, containerID string, signal syscall.Signal, opts *SignalTaskOptions) error
+	// PauseTask holds a task's processes.
+	PauseTask(ctx context.Context, containerID string, opts *PauseTaskOptions) error
+	// ResumeTask lets a paused task's processes go on.
+	ResumeTask(ctx context.Context, containerID string, opts *ResumeTaskOptions) error
+	// ListProcesses returns a task's processes with their arguments.
+	ListProcesses(ctx context.Context, containerID string, opts *ListProcessesOptions) ([]ProcessInfo, error)
+	// UpdateResources changes limits, stored and in force.
+	UpdateResources(ctx context.Context, containerID string, resources Resources, opts *UpdateResourcesOptions) (UpdateResourcesResult, error)
+}
+
+// TaskMonitor measures tasks.
+type TaskMonitor interface {
+	// TaskMetrics measures a task once.
+	TaskMetrics(ctx context.Context, containerID string, opts *TaskMetricsOptions) (TaskMetrics, error)
 }
 
 // Executor runs further processes in running containers. [Command] builds on

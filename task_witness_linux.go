@@ -106,6 +106,12 @@ func (w *witness) stop() {
 	<-w.done
 }
 
+// isHere says whether the daemon's processes are those of this machine, by the
+// first one of a container.
+func isHere(pid uint32, containerID string) bool {
+	return pid != 0 && pid <= maxPID && inCgroupOf(pid, containerID)
+}
+
 // inCgroupOf says whether a process of this machine is in the cgroup that
 // runtimes make for a container by default: one whose name, or the end of it
 // (with systemd), is the container's ID.

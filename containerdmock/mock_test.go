@@ -25,6 +25,8 @@ var (
 	_ containerd.Connection       = (*containerdmock.Connection)(nil)
 	_ containerd.Inspector        = (*containerdmock.Inspector)(nil)
 	_ containerd.TaskWaiter       = (*containerdmock.TaskWaiter)(nil)
+	_ containerd.TaskController   = (*containerdmock.TaskController)(nil)
+	_ containerd.TaskMonitor      = (*containerdmock.TaskMonitor)(nil)
 	_ containerd.Executor         = (*containerdmock.Executor)(nil)
 	_ containerd.Exec             = (*containerdmock.Exec)(nil)
 )

@@ -73,7 +73,7 @@ func lacks() map[conformance.Ability]string {
 		return nil
 	}
 	const noCgroup = "a rootless container has no cgroup"
-	missing := map[conformance.Ability]string{conformance.Pausing: noCgroup, conformance.ProcessLists: noCgroup}
+	missing := map[conformance.Ability]string{conformance.Pausing: noCgroup, conformance.ProcessLists: noCgroup, conformance.Limits: noCgroup}
 	if _, err := exec.LookPath("newuidmap"); err != nil {
 		missing[conformance.OtherUsers] = "newuidmap is not installed, so a rootless container has one user"
 	}
