@@ -53,17 +53,17 @@ func numberedLines(t *testing.T, name string) hash.Hash {
 	return want
 }
 
-// TestALogIsWholeAlthoughItsClientIsKilled has a container write much, through
-// a logger that its client's process has started, kills the client half way, and
-// reads the log while and after.
+// TestALogIsWholeAlthoughItsClientIsKilled has a container write much, kills the
+// client that has launched it and reads its log when it has written half, and
+// reads the log all the time and afterwards.
 func TestALogIsWholeAlthoughItsClientIsKilled(t *testing.T) {
 	w := newWorld(t)
 	dir := t.TempDir()
 	want := numberedLines(t, filepath.Join(dir, "lines"))
 	call := w.call("log")
 	call.FIFODir = filepath.Join(dir, "log")
-	copies := strings.Repeat(" /lines", logVolume())
-	req := w.request("sh", "-c", "cat"+copies+"; echo done >&2")
+	half := "cat" + strings.Repeat(" /lines", logVolume()/2)
+	req := w.request("sh", "-c", half+"; while [ ! -e /go ]; do sleep 0.02; done; "+half+"; echo done >&2")
 	req.ID = call.ID
 	req.SpecOpts = append(req.SpecOpts, oci.WithMounts([]specs.Mount{{
 		Type: "bind", Source: filepath.Join(dir, "lines"), Destination: "/lines", Options: []string{"rbind", "ro"},
@@ -82,9 +82,11 @@ func TestALogIsWholeAlthoughItsClientIsKilled(t *testing.T) {
 			continue
 		}
 		got.Write(e.Data)
-		before := n
-		if n += len(e.Data); before <= logVolume()*chunk/2 && n > logVolume()*chunk/2 {
+		if n += len(e.Data); n == logVolume()*chunk/2 {
 			client.kill(t)
+			result, err := svc.ExecTask(w.ctx, call.ID, containerd.ExecTaskRequest{Args: []string{"touch", "/go"}})
+			require.NoError(t, err)
+			require.Zero(t, result.ExitCode)
 		}
 	}
 	require.Equal(t, logVolume()*chunk, n, "bytes that were followed")
@@ -106,12 +108,12 @@ func TestALogIsWholeAlthoughItsClientIsKilled(t *testing.T) {
 }
 
 // logTask starts a task with a log, says so, and reads the log until it ends.
-func logTask(ctx context.Context, s *containerd.DefaultService, call helperCall, held func() error) error {
+func logTask(ctx context.Context, s *containerd.DefaultService, call helperCall) error {
 	io := containerd.LogIO{Dir: call.FIFODir, MaxSize: 64 << 20, MaxFiles: 1000}
 	if _, err := s.LaunchTask(ctx, call.ID, containerd.LaunchTaskRequest{IO: io}); err != nil {
 		return err
 	}
-	if err := held(); err != nil {
+	if err := helperSays(helperReport{Held: true}); err != nil {
 		return err
 	}
 	for _, err := range s.Logs(ctx, call.ID, &containerd.LogsOptions{Follow: true}) {
