@@ -223,7 +223,7 @@ func (d *daemon) serveContainers() {
 	e.Update(mock.Anything, mock.Anything).RunAndReturn(serve(d, "Containers/Update", func(r *containersapi.UpdateContainerRequest) (*containersapi.UpdateContainerResponse, error) {
 		c, err := get(d.stores.containers, r.GetContainer().GetID())
 		if err == nil {
-			c.Spec = r.GetContainer().GetSpec()
+			updateContainer(c, r)
 		}
 		return &containersapi.UpdateContainerResponse{Container: proto.CloneOf(c)}, err
 	})).Maybe()
@@ -243,6 +243,24 @@ func (d *daemon) serveContainers() {
 		}
 		return nil
 	}).Maybe()
+}
+
+// updateContainer changes the fields that a request names.
+func updateContainer(c *containersapi.Container, r *containersapi.UpdateContainerRequest) {
+	for _, path := range r.GetUpdateMask().GetPaths() {
+		key, isLabel := strings.CutPrefix(path, "labels.")
+		switch value := r.GetContainer().GetLabels()[key]; {
+		case !isLabel: // the spec
+			c.Spec = r.GetContainer().GetSpec()
+		case value == "": // which the daemon drops
+			delete(c.Labels, key)
+		default:
+			if c.Labels == nil {
+				c.Labels = map[string]string{}
+			}
+			c.Labels[key] = value
+		}
+	}
 }
 
 func (d *daemon) serveSnapshots() {
