@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/diff"
@@ -73,7 +74,7 @@ func (d differ) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mou
 
 	digester := digest.Canonical.Digester()
 	counter := &counter{r: io.TeeReader(layer, digester.Hash())}
-	if _, err := archive.Apply(ctx, dir, counter, archive.WithNoSameOwner(), archive.WithFilter(noDevices)); err != nil {
+	if _, err := archive.Apply(ctx, dir, counter, archive.WithNoSameOwner(), archive.WithFilter(forUser)); err != nil {
 		return none, err
 	}
 	if _, err := io.Copy(io.Discard, counter); err != nil {
@@ -82,7 +83,15 @@ func (d differ) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mou
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Size: counter.n, Digest: digester.Digest()}, nil
 }
 
-func noDevices(h *tar.Header) (bool, error) {
+// forUser leaves out devices, and attributes that only root can set, and lets
+// the test's user at every file, as root in a container is let.
+func forUser(h *tar.Header) (bool, error) {
+	h.Mode |= int64(access(h.Typeflag == tar.TypeDir))
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "SCHILY.xattr.") && !strings.HasPrefix(key, "SCHILY.xattr.user.") {
+			delete(h.PAXRecords, key)
+		}
+	}
 	return h.Typeflag != tar.TypeBlock && h.Typeflag != tar.TypeChar, nil
 }
 

@@ -38,17 +38,18 @@
 //   - Run a real program, load a kernel module, or use any network.
 //   - Isolate: there are no namespaces, cgroups, capabilities or seccomp filters.
 //     The spec is stored and read, and what the kernel would do with these parts
-//     of it does not happen. There is no /proc and no /sys.
+//     of it does not happen. /proc and /sys are empty.
 //   - Protect files: all belong to the user of the test, whatever owner the image
 //     gives them, every user of a container can read and write them, and device
-//     files are left out. /dev has null, random, urandom and zero.
-//   - Mount: other mounts of the spec than bind mounts are directories of the
-//     snapshot. A link inside the container does not lead into a bind mount.
+//     files are left out. /dev has null, random, urandom, zero, stdin, stdout and
+//     stderr, which ls does not show.
+//   - Mount: other mounts of the spec than bind mounts are empty directories.
 //   - Measure: metrics have the number of processes and nothing else. Updates of
 //     resources are accepted, and limit nothing. Nothing is killed for memory.
 //   - Share one shim between containers, hang a single shim, run shim plugins or
 //     other runtimes: every runtime name is the same simulated one.
-//   - Logging programs ("binary://" addresses), checkpoints, sandboxes, CRI.
+//   - Other logging programs ("binary://" addresses) than this module's own,
+//     checkpoints, sandboxes, CRI.
 //   - Job control: a terminal is a real one, and ^C in it signals nobody.
 //   - In the shell: real background processes ($! is no PID), $PPID, traps other
 //     than EXIT, and exec that replaces the shell.

@@ -85,7 +85,7 @@ func New(t T, opts ...Option) *Fake {
 	if err != nil {
 		t.Fatalf("making a directory for the fake: %v", err)
 	}
-	f.dir = dir
+	f.dir, f.machine.dir = dir, filepath.Join(dir, "tasks")
 	t.Cleanup(f.close)
 	if err := f.start(); err != nil {
 		t.Fatalf("starting the fake: %v", err)
@@ -143,7 +143,7 @@ func (f *Fake) close() {
 	f.clock.stop()
 	f.intercept.set(nil)
 	f.machine.halt()
-	err := errors.Join(f.stop(), makeRemovable(f.dir), os.RemoveAll(f.dir))
+	err := errors.Join(f.stop(), removeTree(f.dir))
 	if err != nil {
 		f.t.Errorf("closing the fake: %v", err)
 	}
@@ -151,18 +151,18 @@ func (f *Fake) close() {
 
 // heal ends faults, so that what is under way can end.
 func (f *Fake) heal() {
-	f.intercept.set(nil)
-	f.mu.Lock()
-	away := f.server == nil
-	f.mu.Unlock()
-	if away {
-		f.Recover()
+	if f.intercept.set(nil) {
+		f.cut() // requests may hang in the fault
 	}
+	f.Recover()
 }
 
 func (f *Fake) start() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.server != nil {
+		return nil
+	}
 	s, err := startServer(context.Background(), f.dir, f.machine, f.intercept)
 	f.server = s
 	return err
@@ -180,10 +180,10 @@ func (f *Fake) stop() error {
 	return s.stop(f.machine)
 }
 
-// makeRemovable lets directories of images that nobody may write to be removed.
+// removeTree removes a file or tree, also directories that nobody may write to.
 // A garbage collection may be about to do that too.
-func makeRemovable(dir string) error {
-	return filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+func removeTree(dir string) error {
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
 		if err == nil && entry.IsDir() {
 			err = os.Chmod(path, 0o700)
 		}
@@ -192,4 +192,5 @@ func makeRemovable(dir string) error {
 		}
 		return err
 	})
+	return errors.Join(err, os.RemoveAll(dir))
 }

@@ -5,72 +5,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
-	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
-
-	continuity "github.com/containerd/continuity/fs"
-
-	"github.com/ctrdkit/containerd/internal/applets"
 )
-
-// hostDevices are the devices that a container has, whatever its image has.
-var hostDevices = []string{"/dev/null", "/dev/random", "/dev/urandom", "/dev/zero"}
-
-// bind is a directory or file of the host in a container.
-type bind struct{ source, target string }
-
-// hostPath returns where a path of the container is on the host.
-func (t *task) hostPath(dir, name string) (string, error) {
-	if !path.IsAbs(name) {
-		name = path.Join(dir, name)
-	}
-	name = path.Clean(name)
-	if slices.Contains(hostDevices, name) {
-		return name, nil
-	}
-	for _, b := range slices.Backward(t.binds) {
-		if rest, ok := strings.CutPrefix(name, b.target); ok && (rest == "" || rest[0] == '/') {
-			return continuity.RootPath(b.source, rest)
-		}
-	}
-	host, err := continuity.RootPath(t.root, name)
-	if err == nil && path.Dir(name) == "/bin" && slices.Contains(builtins, path.Base(name)) {
-		host = t.builtinPath(host)
-	}
-	return host, err
-}
-
-// builtins are the commands that an image has without a file of their names.
-var builtins = applets.Names()
-
-// builtinPath returns host, the path of a command in /bin, or if it does not
-// exist the file that stands for all commands, if the image has it.
-func (t *task) builtinPath(host string) string {
-	if _, err := os.Lstat(host); !errors.Is(err, fs.ErrNotExist) {
-		return host
-	}
-	stand := filepath.Join(filepath.Dir(host), builtinName)
-	if _, err := os.Lstat(stand); err != nil {
-		return host
-	}
-	return stand
-}
-
-// entryPath is hostPath for the entry itself, not for what it links to.
-func (t *task) entryPath(dir, name string) (string, error) {
-	if !path.IsAbs(name) {
-		name = path.Join(dir, name)
-	}
-	name = path.Clean(name)
-	if name == "/" || slices.Contains(hostDevices, name) {
-		return t.hostPath("/", name)
-	}
-	parent, err := t.hostPath("/", path.Dir(name))
-	return path.Join(parent, path.Base(name)), err
-}
 
 // files gives built-in commands the files of a container.
 type files struct {
@@ -88,19 +25,23 @@ func (f files) follow(name string, do func(host string) error) error {
 }
 
 func (f files) entry(name string, do func(host string) error) error {
-	host, err := f.task.entryPath(f.dir, name)
+	host, _, err := f.task.locate(f.dir, name, false)
 	if err == nil {
 		err = do(host)
 	}
 	return named(err, name)
 }
 
-// change is entry for what a read-only root file system refuses.
-func (f files) change(op, name string, do func(host string) error) error {
-	if f.task.readonly {
-		return &fs.PathError{Op: op, Path: name, Err: syscall.EROFS}
+// change calls do like follow or entry, where the file system can be written.
+func (f files) change(op, name string, follow bool, do func(host string) error) error {
+	host, readonly, err := f.task.locate(f.dir, name, follow)
+	if err == nil && readonly {
+		err = &fs.PathError{Op: op, Err: syscall.EROFS}
 	}
-	return f.entry(name, do)
+	if err == nil {
+		err = do(host)
+	}
+	return named(err, name)
 }
 
 // named puts the container's name of a file into an error.
@@ -108,24 +49,36 @@ func named(err error, name string) error {
 	if failed, ok := errors.AsType[*fs.PathError](err); ok {
 		return &fs.PathError{Op: failed.Op, Path: name, Err: failed.Err}
 	}
+	return err
+}
+
+// link makes name a link to target.
+func (f files) link(op, target, name string, do func(host string) error) error {
+	err := f.change(op, name, false, do)
 	if failed, ok := errors.AsType[*os.LinkError](err); ok {
-		return &fs.PathError{Op: failed.Op, Path: name, Err: failed.Err}
+		err = failed.Err
+	} else if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		err = failed.Err
+	}
+	if err != nil {
+		err = &os.LinkError{Op: op, Old: target, New: name, Err: err}
 	}
 	return err
 }
 
 func (f files) OpenFile(name string, flag int, perm fs.FileMode) (file io.ReadWriteCloser, err error) {
-	if f.task.readonly && flag&(os.O_WRONLY|os.O_RDWR|os.O_CREATE) != 0 && !slices.Contains(hostDevices, name) {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EROFS}
-	}
-	err = f.follow(name, func(host string) error {
+	open := func(host string) error {
 		opened, err := os.OpenFile(host, flag, perm)
-		if err == nil {
-			file = opened
+		if err != nil {
+			return err
 		}
-		return err
-	})
-	return file, err
+		file, err = duplicate(opened, name) // its errors are to have the container's name
+		return errors.Join(err, opened.Close())
+	}
+	if flag&(os.O_WRONLY|os.O_RDWR|os.O_CREATE) != 0 {
+		return file, f.change("open", name, true, open)
+	}
+	return file, f.follow(name, open)
 }
 
 func (f files) Stat(name string) (info fs.FileInfo, err error) {
@@ -154,8 +107,8 @@ func (f files) Access(name string, mode uint32) error {
 	switch {
 	case err != nil:
 		return err
-	case mode&2 != 0 && f.task.readonly:
-		return &fs.PathError{Op: "access", Path: name, Err: syscall.EROFS}
+	case mode&2 != 0:
+		return f.change("access", name, true, func(string) error { return nil })
 	case mode&1 != 0 && !info.IsDir() && info.Mode()&0o111 == 0:
 		return &fs.PathError{Op: "access", Path: name, Err: syscall.EACCES}
 	}
@@ -163,27 +116,45 @@ func (f files) Access(name string, mode uint32) error {
 }
 
 func (f files) Mkdir(name string, perm fs.FileMode) error {
-	return f.change("mkdir", name, func(host string) error { return os.Mkdir(host, perm) })
+	return f.change("mkdir", name, false, func(host string) error { return os.Mkdir(host, perm) })
 }
 
 func (f files) MkdirAll(name string, perm fs.FileMode) error {
-	if f.task.readonly {
-		return &fs.PathError{Op: "mkdir", Path: name, Err: syscall.EROFS}
+	if info, err := f.Stat(name); err == nil && info.IsDir() {
+		return nil
 	}
-	return f.follow(name, func(host string) error { return os.MkdirAll(host, perm) })
+	return f.change("mkdir", name, true, func(host string) error { return os.MkdirAll(host, perm) })
 }
 
-func (f files) Remove(name string) error { return f.change("remove", name, os.Remove) }
+func (f files) Remove(name string) error {
+	return f.change("remove", name, false, f.removing(os.Remove))
+}
 
-func (f files) RemoveAll(name string) error { return f.change("remove", name, os.RemoveAll) }
+func (f files) RemoveAll(name string) error {
+	if _, err := f.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return f.change("remove", name, false, f.removing(removeTree))
+}
+
+// removing refuses what something is mounted on.
+func (f files) removing(remove func(host string) error) func(host string) error {
+	return func(host string) error {
+		mount := func(m mounted) bool { return m.source == host }
+		if host == f.task.root || slices.ContainsFunc(f.task.mounts, mount) {
+			return &fs.PathError{Op: "remove", Err: syscall.EBUSY}
+		}
+		return remove(host)
+	}
+}
 
 func (f files) Symlink(target, name string) error {
-	return f.change("symlink", name, func(host string) error { return os.Symlink(target, host) })
+	return f.link("symlink", target, name, func(host string) error { return os.Symlink(target, host) })
 }
 
 func (f files) Link(target, name string) error {
-	return f.change("link", name, func(host string) error {
-		from, err := f.task.entryPath(f.dir, target)
+	return f.link("link", target, name, func(host string) error {
+		from, _, err := f.task.locate(f.dir, target, false)
 		if err != nil {
 			return err
 		}
@@ -191,9 +162,21 @@ func (f files) Link(target, name string) error {
 	})
 }
 
+// Chmod leaves the test's user the access that root has to every file.
 func (f files) Chmod(name string, mode fs.FileMode) error {
-	if f.task.readonly {
-		return &fs.PathError{Op: "chmod", Path: name, Err: syscall.EROFS}
+	return f.change("chmod", name, true, func(host string) error {
+		info, err := os.Stat(host)
+		if err != nil {
+			return &fs.PathError{Op: "chmod", Err: errors.Unwrap(err)}
+		}
+		return os.Chmod(host, mode|access(info.IsDir()))
+	})
+}
+
+// access is what everybody may do with a file or a directory.
+func access(dir bool) fs.FileMode {
+	if dir {
+		return 0o700
 	}
-	return f.follow(name, func(host string) error { return os.Chmod(host, mode) })
+	return 0o600
 }

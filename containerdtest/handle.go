@@ -16,7 +16,12 @@ func Command(name string) Match {
 
 // CommandLine matches processes whose arguments are exactly args.
 func CommandLine(args ...string) Match {
-	return func(p *Proc) bool { return slices.Equal(p.Args, args) }
+	return func(p *Proc) bool {
+		if p.lookup {
+			return len(args) > 0 && p.Args[0] == args[0]
+		}
+		return slices.Equal(p.Args, args)
+	}
 }
 
 // InContainer matches the processes of one container.
@@ -33,7 +38,8 @@ type handling struct {
 // the first process of a task as well as execs and children of a shell. The
 // program needs no file in the image. The latest matching handler counts, and
 // before all built-in commands. match sees what Proc's fields say, and must not
-// use its streams.
+// use its streams. When a shell looks for a program in its PATH, match is also
+// asked about a process whose only argument is the name.
 func (f *Fake) Handle(match Match, handle Handler) {
 	m := f.machine
 	m.mu.Lock()
@@ -42,12 +48,12 @@ func (f *Fake) Handle(match Match, handle Handler) {
 }
 
 // handler returns what plays a process, or nil.
-func (m *machine) handler(p *process) Handler {
+func (m *machine) handler(p *Proc) Handler {
 	m.mu.Lock()
 	handlers := slices.Clone(m.handlers)
 	m.mu.Unlock()
 	for _, h := range slices.Backward(handlers) {
-		if h.match(newProc(p)) {
+		if h.match(p) {
 			return h.handle
 		}
 	}

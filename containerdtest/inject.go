@@ -46,7 +46,9 @@ func (op Op) Context() context.Context { return op.ctx }
 // [ErrCutConnection] there is no answer. It may wait, to delay the request. A
 // request that failed by itself is not told again. Nil ends the injection;
 // there is one function at a time. fault must be safe for concurrent use.
-func (f *Fake) Inject(fault func(Op) error) { f.intercept.set(fault) }
+func (f *Fake) Inject(fault func(Op) error) {
+	f.intercept.set(fault)
+}
 
 // interceptors show all requests to the injected function and to the clock.
 type interceptors struct {
@@ -57,10 +59,13 @@ type interceptors struct {
 	fault func(Op) error
 }
 
-func (i *interceptors) set(fault func(Op) error) {
+// set makes fault the one injected function, and says whether there was one.
+func (i *interceptors) set(fault func(Op) error) (replaced bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	replaced = i.fault != nil
 	i.fault = fault
+	return replaced
 }
 
 // at runs the injected function.

@@ -2,6 +2,7 @@ package containerdtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -22,23 +23,53 @@ const firstPID = 1<<22 + 1
 type machine struct {
 	t     T
 	clock *virtualClock
+	dir   string // for the files of running tasks
 
 	mu       sync.Mutex
 	handlers []handling
 	tasks    map[taskKey]*task
 	pids     uint32
 	events   events.Publisher // of the running daemon; nil while there is none
-	closed   bool
-
-	running sync.WaitGroup // goroutines of processes
+	closed   bool             // nothing begins any more
+	inside   int              // goroutines of processes
+	left     *sync.Cond       // when inside is 0
 }
+
+var errClosed = fmt.Errorf("the fake is closed: %w", errdefs.ErrUnavailable)
 
 type taskKey struct{ namespace, id string }
 
 func newMachine(t T, c *virtualClock) *machine {
 	m := &machine{t: t, clock: c, tasks: map[taskKey]*task{}, pids: firstPID - 1}
+	m.left = sync.NewCond(&m.mu)
 	c.idle = m.idle
 	return m
+}
+
+// enter lets a process begin. The caller calls leave when it has ended.
+func (m *machine) enter() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return errClosed
+	}
+	m.inside++
+	return nil
+}
+
+// stay is enter for what ends a process.
+func (m *machine) stay() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.inside++
+}
+
+func (m *machine) leave() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.inside--; m.inside == 0 {
+		m.left.Broadcast()
+	}
 }
 
 func (m *machine) nextPID() uint32 {
@@ -90,16 +121,25 @@ func (m *machine) all() []*task {
 	return list
 }
 
-// halt kills everything and waits until no process of the machine runs.
+// halt kills everything, and waits until nothing of the machine runs.
 func (m *machine) halt() {
 	m.mu.Lock()
 	m.closed = true
 	m.mu.Unlock()
-	for _, t := range m.all() {
-		t.killAll()
-		t.release()
+	list := m.all()
+	for _, t := range list {
+		t.kill()
 	}
-	m.running.Wait()
+	m.mu.Lock()
+	for m.inside > 0 {
+		m.left.Wait()
+	}
+	m.mu.Unlock()
+	for _, t := range list {
+		for _, p := range t.processes() {
+			p.finish()
+		}
+	}
 }
 
 // taskRuntime is the machine as the plugin that containerd runs tasks with.
@@ -120,23 +160,25 @@ func (r taskRuntime) Create(ctx context.Context, id string, opts runtime.CreateO
 	if err != nil {
 		return nil, err
 	}
-	r.mu.Lock()
-	_, exists := r.tasks[taskKey{ns, id}]
-	closed := r.closed
-	if !exists && !closed {
-		r.tasks[taskKey{ns, id}] = t
-	}
-	r.mu.Unlock()
-	switch {
-	case exists:
-		t.release()
-		return nil, fmt.Errorf("task %s: %w", id, errdefs.ErrAlreadyExists)
-	case closed:
-		t.release()
-		return nil, fmt.Errorf("the fake is closed: %w", errdefs.ErrUnavailable)
+	if err := r.add(t); err != nil {
+		return nil, errors.Join(err, t.discard())
 	}
 	t.announceCreate(opts)
 	return t, nil
+}
+
+func (m *machine) add(t *task) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := taskKey{t.namespace, t.id}
+	switch {
+	case m.closed:
+		return errClosed
+	case m.tasks[key] != nil:
+		return fmt.Errorf("task %s: %w", t.id, errdefs.ErrAlreadyExists)
+	}
+	m.tasks[key] = t
+	return nil
 }
 
 // Get returns a task of the context's namespace.
@@ -189,11 +231,19 @@ func (r taskRuntime) Delete(ctx context.Context, id string) (*runtime.Exit, erro
 	}
 	exit, err := t.init.remove(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("failed to delete task: %w", err)
 	}
 	r.mu.Lock()
-	delete(r.tasks, taskKey{t.namespace, id})
+	key := taskKey{t.namespace, id}
+	gone := r.tasks[key] != t
+	if !gone {
+		delete(r.tasks, key)
+	}
 	r.mu.Unlock()
-	t.announceDelete(t.init, exit)
-	return exit, nil
+	if gone {
+		return nil, fmt.Errorf("task %s: %w", id, errdefs.ErrNotFound)
+	}
+	t.announceDelete(exit)
+	close(t.deleted)
+	return exit, t.discard()
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Handler plays a process. It gets a context that ends when the process is
@@ -38,6 +40,7 @@ type Proc struct {
 	Stdout, Stderr io.Writer
 
 	process *process
+	lookup  bool // there is no process, a shell looks for its program
 }
 
 // newProc describes a process, and has its streams if they are open.
@@ -70,7 +73,10 @@ func (p *Proc) Getenv(name string) string {
 // Path returns where a path of the container is on the host, following links
 // inside the container's root directory. Relative paths start at Dir. The file
 // need not exist.
-func (p *Proc) Path(name string) (string, error) { return p.process.task.hostPath(p.Dir, name) }
+func (p *Proc) Path(name string) (string, error) {
+	host, _, err := p.process.task.locate(p.Dir, name, true)
+	return host, err
+}
 
 // Sleep waits for d by the fake's clock: see [WithVirtualTime]. It returns an
 // error if ctx ends or the process is killed first.
@@ -91,10 +97,10 @@ func (p *Proc) NextSignal(ctx context.Context) (syscall.Signal, error) {
 // is 0, 0 without a terminal or before anybody has set it. A change arrives as
 // SIGWINCH.
 func (p *Proc) TerminalSize() (width, height int, err error) {
-	if p.process.stdio.terminal == nil {
+	if p.process.stdio == nil || p.process.stdio.terminal == nil {
 		return 0, 0, nil
 	}
-	return p.process.stdio.size()
+	return terminalSize(p.process.stdio.terminal)
 }
 
 // streams returns the three streams, if they are open.
@@ -135,7 +141,7 @@ type (
 
 // Read reads when the task is not paused.
 func (s *reader) Read(b []byte) (int, error) {
-	defer s.process.block()()
+	defer s.process.block(readyFor(s.Reader, unix.POLLIN))()
 	n, err := s.Reader.Read(b)
 	if pauseErr := s.process.awake(context.Background()); err == nil && n == 0 {
 		err = pauseErr
@@ -145,9 +151,32 @@ func (s *reader) Read(b []byte) (int, error) {
 
 // Write writes when the task is not paused.
 func (s *writer) Write(b []byte) (int, error) {
-	defer s.process.block()()
+	defer s.process.block(readyFor(s.Writer, unix.POLLOUT))()
 	if err := s.process.awake(context.Background()); err != nil {
 		return 0, err
 	}
 	return s.Writer.Write(b)
+}
+
+// Fd lets a shell find out whether it writes to a terminal. The descriptor is
+// not for anything else.
+func (s *writer) Fd() uintptr {
+	fd := ^uintptr(0)
+	if f, ok := s.Writer.(*os.File); ok {
+		ignore(control(f, func(n int) error { fd = uintptr(n); return nil }))
+	}
+	return fd
+}
+
+// readyFor returns what says whether a call that waits for a stream is about to
+// return, as far as that can be known.
+func readyFor(stream any, event int16) func() bool {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return func() bool { return false }
+	}
+	return func() bool {
+		ready, err := poll(f, event)
+		return ready || err != nil
+	}
 }

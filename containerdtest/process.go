@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"syscall"
 	"time"
 
-	eventtypes "github.com/containerd/containerd/api/events"
 	"github.com/containerd/containerd/v2/core/runtime"
-	"github.com/containerd/containerd/v2/pkg/protobuf"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -18,13 +17,13 @@ import (
 const (
 	// dyingTime is how long a killed process still counts as running, as it
 	// does on a real machine until it was reaped.
-	dyingTime = 2 * time.Millisecond
+	dyingTime = 5 * time.Millisecond
 	// drainTime is how long a shim waits at most for output that a child of a
 	// deleted process holds open.
 	drainTime = 10 * time.Second
 
-	createFailed = "OCI runtime create failed: runc create failed: unable to start container process: "
-	execFailed   = "OCI runtime exec failed: exec failed: unable to start container process: "
+	execFailed  = "OCI runtime exec failed: exec failed: "
+	startFailed = execFailed + "unable to start container process: "
 )
 
 var errFinished = fmt.Errorf("process already finished: %w", errdefs.ErrNotFound)
@@ -40,19 +39,20 @@ type process struct {
 	addr   runtime.IO
 	run    Handler // what it does
 
-	ctx    context.Context // ends when the process is killed
-	cancel context.CancelFunc
-	exited chan struct{} // closed when status is stopped
+	ctx      context.Context // ends when the process is killed
+	cancel   context.CancelFunc
+	starting sync.Mutex    // held while it is started
+	exited   chan struct{} // closed when waiting for it is over
 
 	// Guarded by the task's mutex.
 	status  runtime.Status
+	failed  bool // its start has failed, for good
 	dying   bool
-	fatal   syscall.Signal // what it dies of
 	exit    runtime.Exit
 	traps   map[syscall.Signal]bool
 	pending []syscall.Signal
 	arrived chan struct{} // has an element when pending may have
-	blocked int           // calls that wait for something
+	waits   map[*waiting]struct{}
 	stdio   *stdio
 
 	// What a child has for the streams that are not its parent's.
@@ -70,8 +70,8 @@ func (t *task) newProcess(execID string, spec specs.Process, addr runtime.IO) *p
 	t.mu.Unlock()
 	return &process{
 		task: t, execID: execID, spec: spec, addr: addr, pid: t.machine.nextPID(), inner: inner,
-		ctx: ctx, cancel: cancel, exited: make(chan struct{}),
-		status: runtime.CreatedStatus, traps: map[syscall.Signal]bool{}, arrived: make(chan struct{}, 1),
+		ctx: ctx, cancel: cancel, exited: make(chan struct{}), status: runtime.CreatedStatus,
+		traps: map[syscall.Signal]bool{}, arrived: make(chan struct{}, 1), waits: map[*waiting]struct{}{},
 	}
 }
 
@@ -96,196 +96,98 @@ func (p *process) State(context.Context) (runtime.State, error) {
 	if p.execID != "" && p.status == runtime.CreatedStatus {
 		s.Pid = 0
 	}
-	if p.isInit() && p.task.paused && p.status == runtime.RunningStatus {
+	if p.task.paused {
 		s.Status = runtime.PausedStatus
 	}
 	return s, nil
 }
 
-// Start runs the program.
+// Start runs the program. If it can't, an exec stays for ever as if it had not
+// been started, and waiting for it is over.
 func (p *process) Start(ctx context.Context) error {
+	p.starting.Lock()
+	defer p.starting.Unlock()
 	t := p.task
 	t.mu.Lock()
 	err := p.canStart()
 	t.mu.Unlock()
-	if err == nil && p.execID != "" {
-		err = p.prepareExec(ctx)
-	}
 	if err != nil {
 		return err
 	}
-	t.mu.Lock()
-	if err := p.canStart(); err != nil {
-		t.mu.Unlock()
-		return err
-	}
-	p.begin()
-	t.mu.Unlock()
 	if p.execID != "" {
-		t.machine.publish(t.namespace, runtime.TaskExecStartedEventTopic, &eventtypes.TaskExecStarted{ContainerID: t.id, ExecID: p.execID, Pid: p.pid})
-	} else {
-		t.machine.publish(t.namespace, runtime.TaskStartEventTopic, &eventtypes.TaskStart{ContainerID: t.id, Pid: p.pid})
+		if err := p.prepareExec(ctx); err != nil {
+			return p.fail(err)
+		}
 	}
+	t.mu.Lock()
+	if err = p.canStart(); err == nil {
+		err = t.machine.enter()
+	}
+	if err == nil {
+		p.begin()
+	}
+	t.mu.Unlock()
+	if err != nil {
+		return p.fail(err)
+	}
+	p.announceStart()
 	p.launch()
 	return nil
 }
 
 // prepareExec does for an exec what creation does for a first process.
 func (p *process) prepareExec(ctx context.Context) error {
+	switch {
+	case len(p.spec.Args) == 0:
+		return errors.New(execFailed + "args must not be empty")
+	case p.spec.Cwd == "":
+		return errors.New(execFailed + "Cwd property must not be empty")
+	}
+	p.task.mu.Lock()
+	paused := p.task.paused
+	p.task.mu.Unlock()
+	if paused {
+		return errors.New(execFailed + "cannot exec in a paused container (use --ignore-paused to override)")
+	}
 	if err := p.load(); err != nil {
-		return errors.New(execFailed + err.Error())
+		return errors.New(startFailed + err.Error())
 	}
 	return p.open(ctx)
 }
 
+// canStart says why a shim does not start the process. The caller holds the
+// task's mutex.
 func (p *process) canStart() error {
+	t := p.task
 	switch {
-	case p.status == runtime.RunningStatus:
-		return errors.New("cannot start a running process")
+	case p.execID != "" && (t.ending || t.init.status == runtime.StoppedStatus):
+		return fmt.Errorf("container %s init process is not running: %w", t.id, errdefs.ErrFailedPrecondition)
 	case p.status == runtime.StoppedStatus:
 		return errors.New("cannot start a stopped process")
-	case p.execID != "" && p.task.init.status != runtime.RunningStatus:
-		return fmt.Errorf("container %s init process is not running: %w", p.task.id, errdefs.ErrFailedPrecondition)
+	case p.isInit() && t.paused:
+		return errors.New("cannot start a paused process")
+	case p.status == runtime.RunningStatus:
+		return errors.New("cannot start a running process")
+	case p.failed: // a real shim dies of this
+		return errors.New("cannot start a process twice")
 	}
 	return nil
 }
 
-// begin makes the process a running one. The caller holds the task's mutex.
-func (p *process) begin() {
-	p.status = runtime.RunningStatus
-	p.task.live[p] = struct{}{}
-}
-
-// launch runs the program in a goroutine of its own.
-func (p *process) launch() {
-	m := p.task.machine
-	m.running.Add(1)
-	go func() {
-		defer m.running.Done()
-		code := 1 // of a handler that ends its goroutine, as t.FailNow does
-		defer func() { p.end(code) }()
-		code = p.run(p.ctx, newProc(p))
-	}()
-	m.clock.changed()
-}
-
-// end is the end of the process, by itself or by a signal; only the first
-// counts. The end of the first process is the end of all.
-func (p *process) end(code int) {
-	t := p.task
-	t.mu.Lock()
-	if p.status == runtime.StoppedStatus {
-		t.mu.Unlock()
-		return
+// fail ends what a failed start has begun, and returns its error.
+func (p *process) fail(err error) error {
+	if p.execID == "" {
+		return err
 	}
-	var others []*process
-	if p.isInit() {
-		for other := range t.live {
-			if other != p {
-				others = append(others, other)
-			}
-		}
+	p.task.mu.Lock()
+	defer p.task.mu.Unlock()
+	if p.status != runtime.CreatedStatus || p.failed {
+		return err
 	}
-	t.mu.Unlock()
-	for _, other := range others {
-		other.end(128 + int(syscall.SIGKILL))
-	}
-	t.mu.Lock()
-	if p.status == runtime.StoppedStatus {
-		t.mu.Unlock()
-		return
-	}
-	started := p.status == runtime.RunningStatus
-	if p.dying {
-		code = 128 + int(p.fatal) // whatever the program says to its end
-	}
-	p.status, p.dying = runtime.StoppedStatus, false
-	p.exit = runtime.Exit{Pid: p.pid, Status: uint32(code) & 0xff, Timestamp: t.machine.clock.Now()}
-	delete(t.live, p)
+	p.failed = true
+	close(p.exited)
 	if p.stdio != nil {
 		p.stdio.close()
 	}
-	p.cancel()
-	t.mu.Unlock()
-	if !p.child && (started || p.isInit()) {
-		t.machine.publish(t.namespace, runtime.TaskExitEventTopic, &eventtypes.TaskExit{
-			ContainerID: t.id, ID: p.ID(), Pid: p.pid, ExitStatus: p.exit.Status, ExitedAt: protobuf.ToTimestamp(p.exit.Timestamp),
-		})
-	}
-	close(p.exited)
-	t.machine.clock.changed()
-}
-
-// Wait returns the exit, or ctx's error.
-func (p *process) Wait(ctx context.Context) (*runtime.Exit, error) {
-	select {
-	case <-p.exited:
-		exit := p.exit
-		return &exit, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// ResizePty changes the terminal's size, and tells the program.
-func (p *process) ResizePty(_ context.Context, size runtime.ConsoleSize) error {
-	p.task.mu.Lock()
-	defer p.task.mu.Unlock()
-	if p.stdio == nil || p.stdio.terminal == nil || p.status == runtime.StoppedStatus {
-		return nil
-	}
-	if err := p.stdio.resize(size.Width, size.Height); err != nil {
-		return err
-	}
-	p.signal(syscall.SIGWINCH)
-	return nil
-}
-
-// CloseIO closes the shim's end of the input.
-func (p *process) CloseIO(context.Context) error {
-	p.task.mu.Lock()
-	defer p.task.mu.Unlock()
-	if p.stdio != nil {
-		p.stdio.closeInput()
-	}
-	return nil
-}
-
-// Delete removes an exec that does not run.
-func (p *process) Delete(ctx context.Context) (*runtime.Exit, error) {
-	exit, err := p.remove(ctx)
-	if err != nil {
-		return nil, err
-	}
-	t := p.task
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.execs, p.execID)
-	return exit, nil
-}
-
-// remove ends what is left of a process that does not run, and waits for its
-// output, as long as a shim does.
-func (p *process) remove(ctx context.Context) (*runtime.Exit, error) {
-	t := p.task
-	t.mu.Lock()
-	status := p.status
-	if status == runtime.RunningStatus {
-		defer t.mu.Unlock()
-		if t.paused {
-			return nil, errors.New("cannot delete a paused process")
-		}
-		return nil, errors.New("cannot delete a running process")
-	}
-	t.mu.Unlock()
-	if status == runtime.CreatedStatus {
-		p.end(128 + int(syscall.SIGKILL))
-	}
-	if p.stdio != nil {
-		ctx, cancel := context.WithTimeout(ctx, drainTime)
-		defer cancel()
-		p.stdio.drain(ctx)
-	}
-	exit := p.exit
-	return &exit, nil
+	return err
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/moby/sys/user"
 )
 
 const (
@@ -24,25 +26,14 @@ const (
 // maxInterpreters is how many scripts may run each other.
 const maxInterpreters = 4
 
-// makeDir makes the working directory of a first process, as runtimes do.
-func (t *task) makeDir(dir string) error {
-	host, err := t.hostPath("/", dir)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(host, 0o755); err != nil {
-		return fmt.Errorf("mkdir %s: %w", dir, errors.Unwrap(err))
-	}
-	return nil
-}
-
 // load finds out what the process is to do. Its errors have the texts of runc,
 // whose only way to tell they are.
 func (p *process) load() error {
+	p.setHome()
 	if err := p.checkDir(); err != nil {
 		return err
 	}
-	if p.run = p.task.machine.handler(p); p.run != nil {
+	if p.run = p.task.machine.handler(newProc(p)); p.run != nil {
 		return nil
 	}
 	name, err := p.find(p.spec.Args[0])
@@ -51,6 +42,21 @@ func (p *process) load() error {
 	}
 	p.run, err = p.program(name, p.spec.Args, 0)
 	return err
+}
+
+// setHome does what runc does where the environment names no home directory.
+func (p *process) setHome() {
+	if getenv(p.spec.Env, "HOME") != "" {
+		return
+	}
+	home := "/"
+	if host, err := p.task.hostPath("/", "/etc/passwd"); err == nil {
+		u, err := user.ParsePasswdFileFilter(host, func(u user.User) bool { return u.Uid == int(p.spec.User.UID) })
+		if err == nil && len(u) > 0 {
+			home = u[0].Home
+		}
+	}
+	p.spec.Env = append(slices.Clone(p.spec.Env), "HOME="+home)
 }
 
 func (p *process) checkDir() error {

@@ -30,6 +30,7 @@ func (f *Fake) Crash() {
 }
 
 // Recover starts the daemon that [Fake.Crash] has ended, on the same directory.
+// It does nothing if the daemon is there.
 func (f *Fake) Recover() {
 	f.t.Helper()
 	if err := f.start(); err != nil {

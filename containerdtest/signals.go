@@ -11,8 +11,18 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// ignoredSignals do nothing to a process that does not handle them.
-var ignoredSignals = []syscall.Signal{0, syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGURG, syscall.SIGWINCH}
+// ignoredSignals do nothing to a process that does not handle them. That some
+// would stop it on Linux is part of job control, which the fake has not.
+var ignoredSignals = []syscall.Signal{
+	0, syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGURG, syscall.SIGWINCH,
+	syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU,
+}
+
+// fatalToCreated end a first process that was not started: it is still runc,
+// which exits with fatalCode of them.
+var fatalToCreated = []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM}
+
+const fatalCode = 2
 
 // Kill signals the process. The signal takes effect later.
 func (p *process) Kill(_ context.Context, sig uint32, _ bool) error {
@@ -28,38 +38,33 @@ func (p *process) Kill(_ context.Context, sig uint32, _ bool) error {
 	return nil
 }
 
-// signal does what the kernel does with a signal. The caller holds the task's
-// mutex.
+// signal does what the kernel does with a signal, and runc with one to the
+// first process. The caller holds the task's mutex.
 func (p *process) signal(sig syscall.Signal) {
-	if p.task.paused && sig == syscall.SIGKILL {
-		p.task.thaw() // as runc does: nothing else ends a frozen process
-	}
-	if p.task.paused {
-		p.task.held = append(p.task.held, heldSignal{p, sig})
-		return
-	}
+	t := p.task
 	switch {
 	case p.status == runtime.StoppedStatus || p.dying:
-	case sig == syscall.SIGKILL:
-		p.die(sig)
+	case sig == syscall.SIGKILL && (p.isInit() || !t.paused):
+		p.die(128 + int(sig))
+		t.thaw() // nothing else ends a frozen process
+	case t.paused:
+		t.held = append(t.held, heldSignal{p, sig})
+	case p.inner == 1 && p.status == runtime.CreatedStatus:
+		if slices.Contains(fatalToCreated, sig) {
+			p.die(fatalCode)
+		}
 	case p.traps[sig]:
 		p.pending = append(p.pending, sig)
 		select {
 		case p.arrived <- struct{}{}:
 		default:
 		}
+		t.machine.clock.changed()
 	case slices.Contains(ignoredSignals, sig):
 	case p.inner == 1: // no default action reaches a first process
 	default:
-		p.die(sig)
+		p.die(128 + int(sig))
 	}
-}
-
-// die kills the process; it is dead a moment later.
-func (p *process) die(sig syscall.Signal) {
-	p.dying, p.fatal = true, sig
-	p.cancel()
-	time.AfterFunc(dyingTime, func() { p.end(128 + int(sig)) })
 }
 
 // trap makes signals wait for nextSignal.
@@ -73,22 +78,11 @@ func (p *process) trap(signals []syscall.Signal) {
 
 // nextSignal waits for a trapped signal.
 func (p *process) nextSignal(ctx context.Context) (syscall.Signal, error) {
-	defer p.block()()
+	defer p.block(func() bool { return len(p.pending) > 0 })()
 	for {
-		p.task.mu.Lock()
-		if len(p.pending) > 0 {
-			sig := p.pending[0]
-			p.pending = p.pending[1:]
-			if len(p.pending) > 0 {
-				select {
-				case p.arrived <- struct{}{}:
-				default:
-				}
-			}
-			p.task.mu.Unlock()
+		if sig, ok := p.takeSignal(); ok {
 			return sig, p.awake(ctx)
 		}
-		p.task.mu.Unlock()
 		select {
 		case <-p.arrived:
 		case <-ctx.Done():
@@ -99,11 +93,28 @@ func (p *process) nextSignal(ctx context.Context) (syscall.Signal, error) {
 	}
 }
 
+func (p *process) takeSignal() (sig syscall.Signal, ok bool) {
+	p.task.mu.Lock()
+	defer p.task.mu.Unlock()
+	if len(p.pending) == 0 {
+		return 0, false
+	}
+	sig = p.pending[0]
+	p.pending = p.pending[1:]
+	if len(p.pending) > 0 { // others may wait for the rest
+		select {
+		case p.arrived <- struct{}{}:
+		default:
+		}
+	}
+	return sig, true
+}
+
 // sleep waits by the fake's clock.
 func (p *process) sleep(ctx context.Context, d time.Duration) error {
 	elapsed, release := p.task.machine.clock.NewProcessTimer(d)
 	defer release()
-	defer p.block()()
+	defer p.block(func() bool { return len(elapsed) > 0 })()
 	select {
 	case <-elapsed:
 		return p.awake(ctx)
@@ -127,16 +138,4 @@ func (p *process) awake(ctx context.Context) error {
 	case <-p.ctx.Done():
 		return p.ctx.Err()
 	}
-}
-
-// block notes that the process waits, until the returned function is called.
-func (p *process) block() func() {
-	count := func(n int) {
-		p.task.mu.Lock()
-		p.blocked += n
-		p.task.mu.Unlock()
-		p.task.machine.clock.changed()
-	}
-	count(1)
-	return func() { count(-1) }
 }

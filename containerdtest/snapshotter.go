@@ -100,7 +100,7 @@ func (d *directories) create(ctx context.Context, kind snapshots.Kind, key, pare
 		dir := d.dir(s.ID)
 		defer func() {
 			if err != nil {
-				err = errors.Join(err, os.RemoveAll(dir))
+				err = errors.Join(err, removeTree(dir))
 			}
 		}()
 		if err := os.Mkdir(dir, 0o755); err != nil {
@@ -160,7 +160,7 @@ func (d *directories) Remove(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(makeRemovable(dir), os.RemoveAll(dir))
+	return removeTree(dir)
 }
 
 func (d *directories) Walk(ctx context.Context, visit snapshots.WalkFunc, filters ...string) error {

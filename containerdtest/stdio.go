@@ -3,53 +3,60 @@ package containerdtest
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"net/url"
 	"os"
-	"path/filepath"
 	"sync"
-	"syscall"
+	"time"
 
-	"github.com/containerd/console"
 	"github.com/containerd/containerd/v2/core/runtime"
-	"github.com/containerd/errdefs"
-	"github.com/containerd/fifo"
+	"golang.org/x/sys/unix"
 
 	"github.com/ctrdkit/containerd/internal/logfile"
 )
 
-// output counts who holds the output of a process open: the process, and
-// children that were given it.
+const (
+	// settleTime bounds how long the exit of a process waits for the readers of
+	// its output.
+	settleTime  = 100 * time.Millisecond
+	settlePause = 200 * time.Microsecond
+)
+
+// output counts who holds the output of a process open: the process, children
+// that were given it, and what copies a terminal.
 type output struct {
 	mu     sync.Mutex
 	users  int
-	closed chan struct{} // closed when users is 0 and a terminal's output is copied
-	copied chan struct{} // closed when the terminal's output is copied; nil without one
+	closed chan struct{} // closed when users is 0
 }
 
 // stdio has the three files of one process, and what a shim does with them.
 type stdio struct {
 	stdin, stdout, stderr *os.File
 
-	input    *os.File // a shim's own end of the input FIFO
-	terminal console.Console
-	ends     []io.Closer // further files of a terminal
-	out      *output     // nil for a child that uses none of its parent's
+	terminal *os.File // the master's end of one; its parent's, for a child
+	out      *output  // nil for a child that uses none of its parent's
 	once     sync.Once
+
+	// What a shim has.
+	input  *os.File   // its own end of the input FIFO
+	fifos  []*os.File // those of the output
+	ends   []*os.File // all others
+	copies sync.WaitGroup
+	copied chan struct{} // closed when a terminal's output is; nil without one
 }
 
-// open opens the streams of the process as a shim does.
+// open opens the streams of the process as a shim does. It waits until somebody
+// has opened the other ends of its output, or ctx ends.
 func (p *process) open(ctx context.Context) (err error) {
 	s := &stdio{out: &output{users: 1, closed: make(chan struct{})}}
 	defer func() {
 		if err != nil {
 			s.close()
+			s.finish()
 		}
 	}()
 	switch {
 	case p.addr.Terminal:
-		err = s.openTerminal(ctx, p.addr, p.spec.ConsoleSize)
+		err = s.openTerminal(ctx, p.addr, p.spec.ConsoleSize, p.hangUp)
 	case p.addr.Stdin == "" && p.addr.Stdout == "" && p.addr.Stderr == "":
 		err = s.openNull(p.isInit())
 	default:
@@ -80,91 +87,30 @@ func (s *stdio) openNull(writable bool) (err error) {
 }
 
 func (s *stdio) openFiles(ctx context.Context, addr runtime.IO) (err error) {
+	config, logs := logfile.ParseAddress(addr.Stdout)
+	if err := checkAddress(addr.Stdout); err != nil && !logs {
+		return err
+	}
+	if addr.Stdout == "" && addr.Stderr == "" { // a real shim hangs
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if s.stdin, s.input, err = openInput(addr.Stdin); err != nil {
 		return err
 	}
-	if config, ok := logfile.ParseAddress(addr.Stdout); ok {
-		return s.openLog(config)
-	}
-	if s.stdout, err = openOutput(ctx, addr.Stdout); err != nil {
+	if logs {
+		s.stdout, s.stderr, err = s.startLogger(config)
 		return err
 	}
-	if path, ok := filePath(addr.Stdout); ok {
-		s.stderr, err = openAppend(path) // both streams go where stdout goes
+	stderr := addr.Stderr
+	if _, isURL := filePath(addr.Stdout); isURL && stderr != "" {
+		stderr = addr.Stdout // both streams go there
+	}
+	if s.stdout, err = s.openOutput(ctx, addr.Stdout); err != nil {
 		return err
 	}
-	s.stderr, err = openOutput(ctx, addr.Stderr)
+	s.stderr, err = s.openOutput(ctx, stderr)
 	return err
-}
-
-// openInput opens a FIFO for reading, and keeps an end for writing open.
-func openInput(path string) (file, end *os.File, err error) {
-	if path == "" {
-		file, err = os.Open(os.DevNull)
-		return file, nil, err
-	}
-	if file, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0); err != nil {
-		return nil, nil, fmt.Errorf("containerd-shim: opening %s failed: %w", path, err)
-	}
-	if ok, err := fifo.IsFifo(path); err != nil || !ok {
-		return file, nil, err
-	}
-	end, err = os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
-	return file, end, err
-}
-
-// filePath returns the path of a file:// address.
-func filePath(address string) (string, bool) {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "file" {
-		return "", false
-	}
-	return u.Path, true
-}
-
-func openAppend(path string) (*os.File, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-}
-
-// openOutput opens where a process writes to: a FIFO, whose other end is kept
-// open too, so that a reader that leaves is no error; or a file.
-func openOutput(ctx context.Context, address string) (*os.File, error) {
-	u, err := url.Parse(address)
-	if err != nil {
-		return nil, fmt.Errorf("unable to parse stdout uri: %w", err)
-	}
-	switch u.Scheme {
-	case "":
-		ok, err := fifo.IsFifo(address)
-		if err != nil {
-			return nil, err
-		}
-		mode := os.O_WRONLY | os.O_APPEND
-		if ok {
-			// Until somebody reads, as a shim does: what a short process writes
-			// would go with its end.
-			reader, err := fifo.OpenFifo(ctx, address, syscall.O_WRONLY, 0)
-			if err != nil {
-				return nil, fmt.Errorf("containerd-shim: opening w/o fifo %q failed: %w", address, err)
-			}
-			defer func() { ignore(reader.Close()) }()
-			mode = os.O_RDWR | syscall.O_NONBLOCK
-		}
-		f, err := os.OpenFile(address, mode, 0)
-		if err != nil {
-			return nil, fmt.Errorf("containerd-shim: opening file %q failed: %w", address, err)
-		}
-		return f, nil
-	case "file":
-		return openAppend(u.Path)
-	case "binary", "binary-v2":
-		return nil, fmt.Errorf("the fake runs no logging programs, such as %s: %w", address, errdefs.ErrNotImplemented)
-	default:
-		return nil, fmt.Errorf("unknown STDIO scheme %s", u.Scheme)
-	}
 }
 
 // share opens those files anew that a child has from the process.
@@ -178,13 +124,13 @@ func (s *stdio) share(stdin, stdout, stderr bool) (*stdio, error) {
 		if !f.shared || f.from == nil {
 			continue
 		}
-		dup, err := duplicate(f.from)
+		dup, err := duplicate(f.from, f.from.Name())
 		if err != nil {
 			return nil, errors.Join(err, closeFiles(child.stdin, child.stdout, child.stderr))
 		}
 		*f.to = dup
 	}
-	if child.stdout != nil || child.stderr != nil {
+	if s.out != nil && (child.stdout != nil || child.stderr != nil) {
 		child.out = s.out
 		child.out.add()
 	}
@@ -193,18 +139,50 @@ func (s *stdio) share(stdin, stdout, stderr bool) (*stdio, error) {
 
 // duplicate returns a file of its own for what f has open, so that closing it
 // ends the calls that wait on it, and only these.
-func duplicate(f *os.File) (*os.File, error) {
-	conn, err := f.SyscallConn()
+func duplicate(f *os.File, name string) (*os.File, error) {
+	var dup int
+	err := control(f, func(fd int) (err error) { dup, err = dupCloseOnExec(fd); return err })
 	if err != nil {
 		return nil, err
 	}
-	var fd int
-	var dupErr error
-	err = conn.Control(func(old uintptr) { fd, dupErr = dupCloseOnExec(old) })
-	if err = errors.Join(err, dupErr); err != nil {
-		return nil, err
+	return os.NewFile(uintptr(dup), name), nil
+}
+
+func dupCloseOnExec(fd int) (int, error) {
+	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+}
+
+// control calls do with the descriptor of a file that is open.
+func control(f *os.File, do func(fd int) error) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
 	}
-	return os.NewFile(uintptr(fd), f.Name()), nil
+	controlErr := conn.Control(func(fd uintptr) { err = do(int(fd)) })
+	return errors.Join(controlErr, err)
+}
+
+// awaitReader returns when a FIFO that is open in both directions is empty, or
+// closed, or ctx ends.
+func awaitReader(ctx context.Context, f *os.File) {
+	for {
+		full, err := poll(f, unix.POLLIN)
+		if err != nil || !full || ctx.Err() != nil {
+			return
+		}
+		pause := time.NewTimer(settlePause)
+		<-pause.C
+	}
+}
+
+// poll says whether a call that waits for an event on f would not wait.
+func poll(f *os.File, event int16) (ready bool, err error) {
+	err = control(f, func(fd int) error {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: event}}, 0)
+		ready = n > 0
+		return err
+	})
+	return ready, err
 }
 
 // closeInput closes the shim's end of the input.
@@ -217,12 +195,30 @@ func (s *stdio) closeInput() {
 // close is the end of a process's files. Calls that wait on them fail.
 func (s *stdio) close() {
 	s.once.Do(func() {
-		s.closeInput()
 		ignore(closeFiles(s.stdin, s.stdout, s.stderr))
 		if s.out != nil {
 			s.out.done()
 		}
 	})
+}
+
+// settle waits until the readers have taken the output, but not for long. A
+// client that learns of an exit gives up what it is still opening, and a reader
+// has not had the time that a real runtime needs to start a process.
+func (s *stdio) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	if s.copied != nil {
+		s.close()
+		select {
+		case <-s.copied:
+		case <-ctx.Done():
+		}
+		return
+	}
+	for _, f := range s.fifos {
+		awaitReader(ctx, f)
+	}
 }
 
 // drain waits until nobody has the output open, and closes what is left.
@@ -231,9 +227,14 @@ func (s *stdio) drain(ctx context.Context) {
 	case <-s.out.closed:
 	case <-ctx.Done():
 	}
-	for _, c := range s.ends {
-		ignore(c.Close())
-	}
+	s.finish()
+}
+
+// finish closes the shim's files, and ends what it does with them.
+func (s *stdio) finish() {
+	s.closeInput()
+	ignore(closeFiles(s.ends...))
+	s.copies.Wait()
 }
 
 func (o *output) add() {
@@ -245,18 +246,9 @@ func (o *output) add() {
 func (o *output) done() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.users--
-	if o.users > 0 {
-		return
-	}
-	if o.copied == nil {
+	if o.users--; o.users == 0 {
 		close(o.closed)
-		return
 	}
-	go func() {
-		<-o.copied
-		close(o.closed)
-	}()
 }
 
 func closeFiles(files ...*os.File) error {
