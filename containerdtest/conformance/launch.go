@@ -49,6 +49,24 @@ var launchCases = []testCase{
 		e.waitExit(id)
 		e.wantFile(errs, "to stderr\n")
 	}},
+	{name: "LaunchTask: StreamIO copies every byte, in both directions", run: func(e *env) {
+		id := e.create("sh", "-c", "cat; echo to stderr >&2")
+		text := strings.Repeat("0123456789\n", 100_000)
+		var out, errs lockedBuffer
+		e.launch(id, containerd.LaunchTaskRequest{IO: containerd.StreamIO{Stdin: strings.NewReader(text), Stdout: &out, Stderr: &errs}})
+		e.waitExit(id)
+		e.ok(e.Service.DeleteTask(e.ctx, id, nil)) // has all been delivered
+		e.want(out.String() == text, "stdout is %s", shown(out.String()))
+		e.want(errs.String() == "to stderr\n", "stderr is %q", errs.String())
+	}},
+	{name: "LaunchTask: StreamIO on a terminal has one output", run: func(e *env) {
+		id := e.create("sh", "-c", "tty; "+both)
+		var out lockedBuffer
+		e.launch(id, containerd.LaunchTaskRequest{Terminal: true, IO: containerd.StreamIO{Stdout: &out}})
+		e.waitExit(id)
+		e.ok(e.Service.DeleteTask(e.ctx, id, nil))
+		e.want(out.String() == "terminal\r\nto stdout\r\nto stderr\r\n", "got %q", out.String())
+	}},
 	{name: "LaunchTask: what can't work is an invalid argument, and nothing is done", run: func(e *env) {
 		id := e.create()
 		before := e.state()
@@ -127,6 +145,14 @@ var launchCases = []testCase{
 		e.restart(id)
 		e.waitExit(id)
 		e.wantLog(id, "to stdout\nto stdout\n", "to stderr\nto stderr\n")
+	}},
+	{name: "RestartTask: the caller's streams go on", run: func(e *env) {
+		id := e.create("sh", "-c", both+"; sleep 300")
+		var out lockedBuffer
+		e.launch(id, containerd.LaunchTaskRequest{IO: containerd.StreamIO{Stdout: &out}})
+		e.until(func() bool { return out.String() == "to stdout\n" })
+		e.restart(id)
+		e.until(func() bool { return out.String() == "to stdout\nto stdout\n" })
 	}},
 	{name: "RestartTask: an IO that is named replaces the old one", run: func(e *env) {
 		id := e.create("sh", "-c", both)

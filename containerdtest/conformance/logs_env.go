@@ -1,11 +1,13 @@
 package conformance
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ctrdkit/containerd"
@@ -143,6 +145,24 @@ func (e *env) briefly() (context.Context, context.CancelFunc) {
 func (e *env) isInputTaken(err error) {
 	e.Helper()
 	e.want(errors.Is(err, containerd.ErrInputTaken), "error is not ErrInputTaken: %v", err)
+}
+
+// lockedBuffer is a buffer that can be looked at while it is written to.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // fullWriter takes nothing.
