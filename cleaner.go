@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ctrdkit/containerd/internal/clock"
 )
 
@@ -14,6 +16,7 @@ const (
 	cleanerLifetime = 30 * time.Second
 	cleanerPause    = 200 * time.Millisecond
 	cleanerAttempt  = time.Second
+	cleanerAtOnce   = 16
 )
 
 // cleaner finishes what failed calls could not undo in time. It has at most
@@ -71,9 +74,7 @@ func (c *cleaner) work() {
 	deadline, stop := c.clock.NewTimer(cleanerLifetime)
 	defer stop()
 	for {
-		for id, left := range c.snapshot() {
-			c.attempt(id, left.service)
-		}
+		c.attemptAll()
 		c.mu.Lock()
 		if len(c.pending) == 0 {
 			c.running = false
@@ -87,9 +88,7 @@ func (c *cleaner) work() {
 		case <-pause:
 		case <-deadline:
 			stopPause()
-			for id, left := range c.snapshot() {
-				c.attempt(id, left.service)
-			}
+			c.attemptAll()
 			c.mu.Lock()
 			c.running = false
 			c.mu.Unlock()
@@ -106,6 +105,22 @@ func (c *cleaner) snapshot() map[string]*leftover {
 		all[id] = left
 	}
 	return all
+}
+
+// attemptAll tries once to finish everything, a few things at a time: one that
+// hangs does not take the others' time.
+func (c *cleaner) attemptAll() {
+	var group errgroup.Group
+	group.SetLimit(cleanerAtOnce)
+	for id, left := range c.snapshot() {
+		group.Go(func() error {
+			c.attempt(id, left.service)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return // there is none
+	}
 }
 
 // attempt tries once to finish what is left for id. Its error is not lost:

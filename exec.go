@@ -96,13 +96,13 @@ func checkExec(req StartExecRequest) error {
 }
 
 func (s *DefaultService) execTask(ctx context.Context, id string, req StartExecRequest, want stdio) (uint32, error) {
-	process, err := s.execProcess(ctx, id, req)
+	plan, err := s.planExec(ctx, id, req, false)
 	if err != nil {
 		return 0, err
 	}
 	lasting, cancel := outlive(ctx)
 	defer cancel()
-	e := &executing{service: s, containerID: id, execID: newExecID(), process: process}
+	e := &executing{service: s, containerID: id, execID: newExecID(), process: plan.process}
 	code, err := e.run(ctx, lasting, want)
 	if err != nil {
 		return 0, s.takeBack(lasting, e.lockID(), &e.undo, endedBy(ctx, err))
@@ -112,39 +112,56 @@ func (s *DefaultService) execTask(ctx context.Context, id string, req StartExecR
 
 func newExecID() string { return "exec-" + strings.ToLower(rand.Text()) }
 
-// execProcess checks that the task runs, and returns the container's process
+// execPlan is what an exec is made of.
+type execPlan struct {
+	process  *specs.Process
+	oomKills uint64 // of the task before the exec
+}
+
+// planExec checks that the task runs, and returns the container's process
 // settings with those of the request. Requests that don't need each other's
 // answers don't wait for each other.
-func (s *DefaultService) execProcess(ctx context.Context, id string, req StartExecRequest) (process *specs.Process, err error) {
-	var processErr, taskErr error
+func (s *DefaultService) planExec(ctx context.Context, id string, req StartExecRequest, countOOM bool) (plan execPlan, err error) {
+	var planErr, taskErr error
 	var group sync.WaitGroup
-	group.Go(func() { process, processErr = s.execSettings(ctx, id, req) })
+	group.Go(func() { plan, planErr = s.execSettings(ctx, id, req, countOOM) })
 	group.Go(func() { taskErr = s.checkRunning(ctx, id) })
 	group.Wait()
-	return process, firstError(processErr, taskErr)
+	return plan, firstError(planErr, taskErr)
 }
 
 // execSettings returns the process settings of the container's record with
 // those of the request.
-func (s *DefaultService) execSettings(ctx context.Context, id string, req StartExecRequest) (*specs.Process, error) {
+func (s *DefaultService) execSettings(ctx context.Context, id string, req StartExecRequest, countOOM bool) (plan execPlan, err error) {
 	record, err := s.load(ctx, id)
 	if err != nil {
-		return nil, err
+		return plan, err
 	}
 	var spec struct {
 		Process *specs.Process `json:"process"`
+		Linux   struct {
+			Resources *specs.LinuxResources `json:"resources"`
+		} `json:"linux"`
 	}
 	if err := decodeSpec(record.Spec, &spec); err != nil {
-		return nil, err
+		return plan, err
 	}
 	if spec.Process == nil {
-		return nil, fmt.Errorf("container's spec has no process: %w", errdefs.ErrFailedPrecondition)
+		return plan, fmt.Errorf("container's spec has no process: %w", errdefs.ErrFailedPrecondition)
 	}
-	process := mergeProcess(spec.Process, req)
-	if err := checkSize(process); err != nil {
-		return nil, err
+	plan.process = mergeProcess(spec.Process, req)
+	if err := checkSize(plan.process); err != nil {
+		return plan, err
 	}
-	return process, s.setExecUser(ctx, record, process, req)
+	var group sync.WaitGroup
+	var kills uint64
+	if countOOM && limitsMemory(spec.Linux.Resources) {
+		group.Go(func() { kills = s.oomKillsBefore(ctx, id) })
+	}
+	err = s.setExecUser(ctx, record, plan.process, req)
+	group.Wait()
+	plan.oomKills = kills
+	return plan, err
 }
 
 // checkSize refuses arguments and environment that together are more than the

@@ -16,7 +16,7 @@ import (
 // attachedExec is an exec that this process has started and looks after. One
 // goroutine sees it to its end: it is a watcher of the service.
 type attachedExec struct {
-	execHandle
+	*execHandle
 	run     *executing
 	request StartExecRequest
 
@@ -55,7 +55,10 @@ func (x *attachedExec) supervise(ctx context.Context) {
 		x.err = x.service.takeBack(lasting, x.run.lockID(), &x.run.undo, err)
 		return
 	}
-	x.exit = newExecExit(ended)
+	if cause != nil {
+		x.sentKill.Store(true)
+	}
+	x.exit = x.result(lasting, ended)
 	x.conclude(lasting, cause)
 }
 

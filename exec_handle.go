@@ -3,10 +3,12 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 )
 
 // execHandle is an exec that nothing in this process belongs to: a detached
@@ -16,13 +18,11 @@ type execHandle struct {
 	containerID, execID string
 	pid                 uint32
 	terminal            bool
+	oomKills            uint64      // of the task before the exec
+	sentKill            atomic.Bool // SIGKILL was sent through this handle
 }
 
 var _ Exec = (*execHandle)(nil)
-
-func (e *executing) handle(terminal bool) *execHandle {
-	return &execHandle{service: e.service, containerID: e.containerID, execID: e.execID, pid: e.pid, terminal: terminal}
-}
 
 // ID returns the exec's ID.
 func (x *execHandle) ID() string { return x.execID }
@@ -43,7 +43,7 @@ func (x *execHandle) Wait(ctx context.Context) (ExecExit, error) {
 		if ended.gone {
 			return goneError()
 		}
-		result = newExecExit(ended)
+		result = x.result(ctx, ended)
 		return nil
 	})
 	return result, err
@@ -58,6 +58,9 @@ func (x *execHandle) Signal(ctx context.Context, sig syscall.Signal) error {
 		return opError(ctx, op, x.containerID, invalid("signal %d is not between 1 and %d", int(sig), maxSignal))
 	}
 	return x.do(ctx, op, func(ctx context.Context) error {
+		if sig == unix.SIGKILL {
+			x.sentKill.Store(true)
+		}
 		return x.service.killExec(ctx, x.containerID, x.execID, sig)
 	})
 }

@@ -70,7 +70,7 @@ func (e *executing) begin(ctx, lasting, life context.Context, want stdio) (err e
 	if e.io, err = s.openStdio(ctx, want, e.containerID, e.execID); err != nil {
 		return err
 	}
-	e.undo.push("streams", func(context.Context) error { return e.io.Close() })
+	e.undo.push("exec "+e.execID, e.takeDown)
 	if err := e.create(lasting); err != nil {
 		return e.explain(ctx, err)
 	}
@@ -114,7 +114,6 @@ func (e *executing) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.undo.push("exec "+e.execID, e.removeOwn)
 	config := e.io.Config()
 	_, err = e.service.client.TaskService().Exec(ctx, &tasks.ExecProcessRequest{
 		ContainerID: e.containerID,
@@ -184,8 +183,22 @@ func (e *executing) finish(ctx context.Context) (drained bool, err error) {
 	return drained, nil
 }
 
-// removeOwn is the undo step of the exec: it removes the one that this call
-// made. One with an ID that the caller chose may be another's.
+// takeDown is the undo step of the exec: it removes what this call made, and
+// then closes the streams. If the exec can't be removed, it may be about to be
+// started, and open them.
+func (e *executing) takeDown(ctx context.Context) error {
+	err := native(e.removeOwn(ctx))
+	if err == nil || errdefs.IsNotFound(err) {
+		return e.io.Close()
+	}
+	if st := e.streams(); st != nil {
+		err = errors.Join(err, st.mute())
+	}
+	return err
+}
+
+// removeOwn removes the exec if this call made it. One with an ID that the
+// caller chose may be another's.
 func (e *executing) removeOwn(ctx context.Context) error {
 	if e.chosen {
 		p, err := e.service.process(ctx, e.containerID, e.execID)

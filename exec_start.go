@@ -164,10 +164,11 @@ func (s *DefaultService) startExec(ctx context.Context, containerID string, req 
 		}
 		defer unlock()
 	}
-	var err error
-	if e.process, err = s.execProcess(ctx, containerID, req); err != nil {
+	plan, err := s.planExec(ctx, containerID, req, true)
+	if err != nil {
 		return nil, err
 	}
+	e.process = plan.process
 	lasting, cancel := outlive(ctx)
 	defer cancel()
 	life := context.WithoutCancel(ctx)
@@ -175,10 +176,14 @@ func (s *DefaultService) startExec(ctx context.Context, containerID string, req 
 		life = nil
 	}
 	if err = e.begin(ctx, lasting, life, s.execStdio(req)); err == nil {
-		if req.Detach {
-			return e.handle(req.Terminal), nil
+		handle := &execHandle{
+			service: s, containerID: containerID, execID: e.execID, pid: e.pid,
+			terminal: req.Terminal, oomKills: plan.oomKills,
 		}
-		x := &attachedExec{execHandle: *e.handle(req.Terminal), run: e, request: req, told: make(chan struct{}), done: make(chan struct{})}
+		if req.Detach {
+			return handle, nil
+		}
+		x := &attachedExec{execHandle: handle, run: e, request: req, told: make(chan struct{}), done: make(chan struct{})}
 		if s.watchers.start(func() { x.supervise(ctx) }) {
 			return x, nil
 		}

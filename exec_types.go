@@ -55,8 +55,14 @@ type ExecExit struct {
 	// that exits with such a code by itself, as shells do for their commands,
 	// can't be told from one that was killed.
 	Signal syscall.Signal `json:"signal,omitempty"`
-	// OOMKilled says that the process was killed because the container was out of
-	// memory.
+	// OOMKilled says that the process was killed (Code is 137), not through this
+	// handle, and that the kernel has killed for memory in the task's cgroup since
+	// the exec was started. The count is of the whole cgroup: a process that
+	// somebody else killed, while another one was killed for memory, is taken for
+	// killed for memory itself. Of an opened exec, and where the container has no
+	// memory limit of its own, all kills in the task's life count. It is false
+	// where there is no count: without a cgroup (rootless), after the task was
+	// deleted, and on kernels before 4.13.
 	OOMKilled bool `json:"oomKilled,omitempty"`
 	// OutputCut says that the output may be incomplete: a child of the process
 	// still held it open after the request's DrainTimeout.
@@ -73,8 +79,4 @@ type ExecInfo struct {
 	ContainerID string `json:"containerID"`
 	ID          string `json:"id"`
 	PID         uint32 `json:"pid"` // on the daemon's machine
-}
-
-func newExecExit(ended exit) ExecExit {
-	return ExecExit{Code: ended.code, Signal: exitSignal(ended.code), ExitedAt: ended.at}
 }

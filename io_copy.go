@@ -17,6 +17,9 @@ type outflow struct {
 	writer io.Writer
 	busy   atomic.Bool // the writer has not returned yet
 	err    error       // the writer's
+
+	turn  sync.Mutex  // held while the writer is used
+	muted atomic.Bool // it is not used any more
 }
 
 // run reads until the stream ends or is closed. If the writer fails, it goes on
@@ -40,6 +43,11 @@ func (o *outflow) run(r io.Reader) {
 }
 
 func (o *outflow) write(p []byte) error {
+	o.turn.Lock()
+	defer o.turn.Unlock()
+	if o.muted.Load() {
+		return nil
+	}
 	o.busy.Store(true)
 	defer o.busy.Store(false)
 	n, err := o.writer.Write(p)
@@ -47,6 +55,19 @@ func (o *outflow) write(p []byte) error {
 		err = io.ErrShortWrite
 	}
 	return err
+}
+
+// mute lets the stream be read on, and discarded. The channel is closed when the
+// writer is not used any more.
+func (o *outflow) mute() <-chan struct{} {
+	o.muted.Store(true)
+	quiet := make(chan struct{})
+	go func() {
+		defer close(quiet)
+		o.turn.Lock()
+		defer o.turn.Unlock()
+	}()
+	return quiet
 }
 
 // heldUp says whether the writer keeps the stream from being read, and may do so.

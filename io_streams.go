@@ -286,6 +286,21 @@ func (st *streams) failure() error {
 	return errors.Join(errs...)
 }
 
+// mute stops using the readers and writers, but leaves the FIFOs open: a shim
+// that is about to open them, and does not find them, loses its process.
+func (st *streams) mute() error {
+	var err error
+	if st.input != nil {
+		err = st.input.stop()
+	}
+	for _, flow := range []*outflow{st.stdout, st.stderr} {
+		if flow != nil {
+			st.await(flow.mute(), releaseLimit)
+		}
+	}
+	return err
+}
+
 // Config returns the addresses of the streams.
 func (st *streams) Config() cio.Config { return st.config }
 
