@@ -2,7 +2,7 @@
 TOOLS := $(CURDIR)/.tools/bin
 export PATH := $(TOOLS):$(PATH)
 
-.PHONY: help demo test check race integration bench fuzz generate tools runc clean
+.PHONY: help demo test check race integration soak bench fuzz generate tools runc clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -29,6 +29,9 @@ race: runc ## unit tests with the race detector
 
 integration: runc ## integration tests only
 	go test -race -timeout 20m ./integration/... ./embedded/...
+
+soak: runc ## 10,000 execs of mixed kinds, 32 at a time, on a real daemon
+	SOAK=1 go test -timeout 60m -run '^TestSoak$$' -v ./integration
 
 bench: runc ## benchmarks
 	go test -run '^$$' -bench . -benchmem ./...

@@ -27,6 +27,7 @@ type helperCall struct {
 	Address, Namespace string
 	ID, Image          string
 	Args               []string
+	ExecID             string
 	FIFODir            string
 	Terminal           bool
 	Repeat             int
@@ -200,6 +201,13 @@ var helperOps = map[string]func(context.Context, *containerd.DefaultService, hel
 	},
 	"log": func(ctx context.Context, s *containerd.DefaultService, call helperCall) (r helperReport, err error) {
 		return r, logTask(ctx, s, call)
+	},
+	"start exec": func(ctx context.Context, s *containerd.DefaultService, call helperCall) (r helperReport, err error) {
+		_, err = s.StartExec(ctx, call.ID, containerd.StartExecRequest{ID: call.ExecID, Args: call.Args, Detach: true})
+		return r, err
+	},
+	"run command": func(ctx context.Context, s *containerd.DefaultService, call helperCall) (r helperReport, err error) {
+		return r, containerd.Command(s, call.ID, call.Args[0], call.Args[1:]...).Run(ctx)
 	},
 	"run":  runAttached,
 	"exec": execAttached,

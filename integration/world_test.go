@@ -241,6 +241,28 @@ func (w *world) onlyInit(id string) {
 	assert.Len(w, r.GetProcesses(), 1, "processes of execs are left")
 }
 
+// pids returns the PIDs of the task's processes.
+func (w *world) pids(id string) (pids []uint32) {
+	w.Helper()
+	r, err := w.Client.TaskService().ListPids(w.raw, &tasks.ListPidsRequest{ContainerID: id})
+	require.NoError(w, err)
+	for _, p := range r.GetProcesses() {
+		pids = append(pids, p.GetPid())
+	}
+	return pids
+}
+
+// exec returns an exec as the daemon gives it, nil if there is none.
+func (w *world) exec(id, execID string) *tasktypes.Process {
+	w.Helper()
+	r, err := w.Client.TaskService().Get(w.raw, &tasks.GetRequest{ContainerID: id, ExecID: execID})
+	if err != nil {
+		require.True(w, errdefs.IsNotFound(errgrpc.ToNative(err)), "getting exec %s: %v", execID, err)
+		return nil
+	}
+	return r.GetProcess()
+}
+
 func (w *world) processes() []string { return processesOf(w.Namespace + "/") }
 
 // processesOf returns the processes whose working directory (the shims') or
