@@ -78,12 +78,13 @@ func TestSweepThatFailedIsTriedAgainByTheNextCall(t *testing.T) {
 // finishCleaning lets the service's cleaner, which may be waiting, try again.
 func (c *fakeClock) finishCleaning(t *testing.T, s *DefaultService) {
 	t.Helper()
-	s.cleaner.mu.Lock()
-	left := len(s.cleaner.pending)
-	s.cleaner.mu.Unlock()
-	if left > 0 {
-		c.pass(t, cleanerPause)
-	}
+	// The cleaner may be about to make its first attempt, before which it does not pause.
+	require.Eventually(t, func() bool {
+		c.advance(cleanerPause)
+		s.cleaner.mu.Lock()
+		defer s.cleaner.mu.Unlock()
+		return len(s.cleaner.pending) == 0
+	}, patience, waitPause)
 }
 
 func TestSweepOfALeaseThatIsGoneGoesOn(t *testing.T) {
