@@ -576,6 +576,18 @@ var execDetachedCases = []testCase{
 			e.Errorf("still listed: %v", list)
 		}
 	}},
+	{name: "ListExecs: where processes can't be listed, the error says so", run: func(e *env) {
+		id := e.start()
+		_, err := e.executor().ListExecs(e.ctx, id, nil)
+		if _, lacks := e.Lacks[ProcessLists]; !lacks {
+			e.ok(err)
+			return
+		}
+		e.class(err, errdefs.IsNotImplemented, id)
+		if !errors.Is(err, containerd.ErrProcessesNotListed) {
+			e.Errorf("not ErrProcessesNotListed: %v", err)
+		}
+	}},
 	{name: "ListExecs: a container whose task does not run has none", run: func(e *env) {
 		for _, id := range []string{e.create(), e.stopped("0"), e.created()} {
 			list, err := e.executor().ListExecs(e.ctx, id, nil)
