@@ -86,6 +86,10 @@ type TaskController interface {
 type TaskMonitor interface {
 	// TaskMetrics measures a task once.
 	TaskMetrics(ctx context.Context, containerID string, opts *TaskMetricsOptions) (TaskMetrics, error)
+	// WatchMetrics measures a task until it has ended.
+	WatchMetrics(ctx context.Context, containerID string, opts *WatchMetricsOptions) iter.Seq2[MetricsSample, error]
+	// WatchOOM reports kills for memory.
+	WatchOOM(ctx context.Context, opts *WatchOOMOptions) iter.Seq2[OOMEvent, error]
 }
 
 // Executor runs further processes in running containers. [Command] builds on

@@ -86,9 +86,10 @@ func (s *DefaultService) waitTask(ctx context.Context, id string) (WaitTaskResul
 	}
 	seen := watchProcess(p.GetPid(), id)
 	defer seen.stop()
-	w := s.startWaitFor(ctx, waited{containerID: id, pid: p.GetPid()})
+	of := waited{containerID: id, pid: p.GetPid()}
+	w := s.startWaitFor(ctx, of)
 	defer w.stop()
-	e, err := w.result(ctx)
+	e, err := s.exitOf(ctx, w, of)
 	if err != nil {
 		return WaitTaskResult{}, err
 	}
@@ -100,6 +101,20 @@ func (s *DefaultService) waitTask(ctx context.Context, id string) (WaitTaskResul
 		e = witnessed
 	}
 	return s.waitResult(ctx, id, e), nil
+}
+
+// exitOf returns how the process ended. The request to wait names a task, which
+// can have been replaced just before it came to the daemon: so it is looked
+// once more at the process when the wait has begun.
+func (s *DefaultService) exitOf(ctx context.Context, w *waiting, of waited) (exit, error) {
+	p, err := s.process(ctx, of.containerID, "")
+	switch {
+	case err == nil && of.replaced(p):
+		return exit{gone: true}, nil
+	case err == nil && p.GetStatus() == tasktypes.Status_STOPPED:
+		return exit{code: p.GetExitStatus(), at: p.GetExitedAt().AsTime()}, nil
+	}
+	return w.result(ctx) // an error of the look is the wait's as well
 }
 
 // waitResult makes the result of an exit that is known. Whether it was for want

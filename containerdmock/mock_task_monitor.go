@@ -8,6 +8,7 @@ import (
 	"context"
 	"github.com/ctrdkit/containerd"
 	mock "github.com/stretchr/testify/mock"
+	"iter"
 )
 
 // NewTaskMonitor creates a new instance of TaskMonitor. It also registers a testing interface on the mock and a cleanup function to assert the mocks expectations.
@@ -114,6 +115,130 @@ func (_c *TaskMonitor_TaskMetrics_Call) Return(taskMetrics containerd.TaskMetric
 }
 
 func (_c *TaskMonitor_TaskMetrics_Call) RunAndReturn(run func(ctx context.Context, containerID string, opts *containerd.TaskMetricsOptions) (containerd.TaskMetrics, error)) *TaskMonitor_TaskMetrics_Call {
+	_c.Call.Return(run)
+	return _c
+}
+
+// WatchMetrics provides a mock function for the type TaskMonitor
+func (_mock *TaskMonitor) WatchMetrics(ctx context.Context, containerID string, opts *containerd.WatchMetricsOptions) iter.Seq2[containerd.MetricsSample, error] {
+	ret := _mock.Called(ctx, containerID, opts)
+
+	if len(ret) == 0 {
+		panic("no return value specified for WatchMetrics")
+	}
+
+	var r0 iter.Seq2[containerd.MetricsSample, error]
+	if returnFunc, ok := ret.Get(0).(func(context.Context, string, *containerd.WatchMetricsOptions) iter.Seq2[containerd.MetricsSample, error]); ok {
+		r0 = returnFunc(ctx, containerID, opts)
+	} else {
+		if ret.Get(0) != nil {
+			r0 = ret.Get(0).(iter.Seq2[containerd.MetricsSample, error])
+		}
+	}
+	return r0
+}
+
+// TaskMonitor_WatchMetrics_Call is a *mock.Call that shadows Run/Return methods with type explicit version for method 'WatchMetrics'
+type TaskMonitor_WatchMetrics_Call struct {
+	*mock.Call
+}
+
+// WatchMetrics is a helper method to define mock.On call
+//   - ctx context.Context
+//   - containerID string
+//   - opts *containerd.WatchMetricsOptions
+func (_e *TaskMonitor_Expecter) WatchMetrics(ctx any, containerID any, opts any) *TaskMonitor_WatchMetrics_Call {
+	return &TaskMonitor_WatchMetrics_Call{Call: _e.mock.On("WatchMetrics", ctx, containerID, opts)}
+}
+
+func (_c *TaskMonitor_WatchMetrics_Call) Run(run func(ctx context.Context, containerID string, opts *containerd.WatchMetricsOptions)) *TaskMonitor_WatchMetrics_Call {
+	_c.Call.Run(func(args mock.Arguments) {
+		var arg0 context.Context
+		if args[0] != nil {
+			arg0 = args[0].(context.Context)
+		}
+		var arg1 string
+		if args[1] != nil {
+			arg1 = args[1].(string)
+		}
+		var arg2 *containerd.WatchMetricsOptions
+		if args[2] != nil {
+			arg2 = args[2].(*containerd.WatchMetricsOptions)
+		}
+		run(
+			arg0,
+			arg1,
+			arg2,
+		)
+	})
+	return _c
+}
+
+func (_c *TaskMonitor_WatchMetrics_Call) Return(seq2 iter.Seq2[containerd.MetricsSample, error]) *TaskMonitor_WatchMetrics_Call {
+	_c.Call.Return(seq2)
+	return _c
+}
+
+func (_c *TaskMonitor_WatchMetrics_Call) RunAndReturn(run func(ctx context.Context, containerID string, opts *containerd.WatchMetricsOptions) iter.Seq2[containerd.MetricsSample, error]) *TaskMonitor_WatchMetrics_Call {
+	_c.Call.Return(run)
+	return _c
+}
+
+// WatchOOM provides a mock function for the type TaskMonitor
+func (_mock *TaskMonitor) WatchOOM(ctx context.Context, opts *containerd.WatchOOMOptions) iter.Seq2[containerd.OOMEvent, error] {
+	ret := _mock.Called(ctx, opts)
+
+	if len(ret) == 0 {
+		panic("no return value specified for WatchOOM")
+	}
+
+	var r0 iter.Seq2[containerd.OOMEvent, error]
+	if returnFunc, ok := ret.Get(0).(func(context.Context, *containerd.WatchOOMOptions) iter.Seq2[containerd.OOMEvent, error]); ok {
+		r0 = returnFunc(ctx, opts)
+	} else {
+		if ret.Get(0) != nil {
+			r0 = ret.Get(0).(iter.Seq2[containerd.OOMEvent, error])
+		}
+	}
+	return r0
+}
+
+// TaskMonitor_WatchOOM_Call is a *mock.Call that shadows Run/Return methods with type explicit version for method 'WatchOOM'
+type TaskMonitor_WatchOOM_Call struct {
+	*mock.Call
+}
+
+// WatchOOM is a helper method to define mock.On call
+//   - ctx context.Context
+//   - opts *containerd.WatchOOMOptions
+func (_e *TaskMonitor_Expecter) WatchOOM(ctx any, opts any) *TaskMonitor_WatchOOM_Call {
+	return &TaskMonitor_WatchOOM_Call{Call: _e.mock.On("WatchOOM", ctx, opts)}
+}
+
+func (_c *TaskMonitor_WatchOOM_Call) Run(run func(ctx context.Context, opts *containerd.WatchOOMOptions)) *TaskMonitor_WatchOOM_Call {
+	_c.Call.Run(func(args mock.Arguments) {
+		var arg0 context.Context
+		if args[0] != nil {
+			arg0 = args[0].(context.Context)
+		}
+		var arg1 *containerd.WatchOOMOptions
+		if args[1] != nil {
+			arg1 = args[1].(*containerd.WatchOOMOptions)
+		}
+		run(
+			arg0,
+			arg1,
+		)
+	})
+	return _c
+}
+
+func (_c *TaskMonitor_WatchOOM_Call) Return(seq2 iter.Seq2[containerd.OOMEvent, error]) *TaskMonitor_WatchOOM_Call {
+	_c.Call.Return(seq2)
+	return _c
+}
+
+func (_c *TaskMonitor_WatchOOM_Call) RunAndReturn(run func(ctx context.Context, opts *containerd.WatchOOMOptions) iter.Seq2[containerd.OOMEvent, error]) *TaskMonitor_WatchOOM_Call {
 	_c.Call.Return(run)
 	return _c
 }

@@ -164,6 +164,7 @@ var groups = []group{
 	{"exec", execCases},
 	{"wait", waitCases},
 	{"control", controlCases},
+	{"measure", measureCases},
 	{"launch", launchCases},
 	{"logs", logCases},
 	{"attach", attachCases},
