@@ -58,8 +58,8 @@ func (a anyOf) Wait(ctx context.Context, target Target) error {
 	switch {
 	case held:
 		return nil
-	case ctx.Err() != nil:
-		return &Error{Strategy: name, Err: ctx.Err(), Last: errors.Join(failed...)}
+	case ended(ctx) != nil:
+		return &Error{Strategy: name, Err: ended(ctx), Last: errors.Join(failed...)}
 	}
 	last := failed[len(failed)-1]
 	return &Error{Strategy: name, Err: last, Last: errors.Join(failed[:len(failed)-1]...)}
