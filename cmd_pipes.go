@@ -2,8 +2,10 @@ package containerd
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 )
@@ -12,6 +14,15 @@ import (
 type inputPipe struct{ *io.PipeReader }
 
 var _ stoppable = (*inputPipe)(nil)
+
+// Read tells the end of the reading, which is no failure, from an error.
+func (p *inputPipe) Read(b []byte) (int, error) {
+	n, err := p.PipeReader.Read(b)
+	if errors.Is(err, io.ErrClosedPipe) {
+		err = os.ErrClosed // only stopReading closes this end
+	}
+	return n, err
+}
 
 // stopReading makes writes to the pipe fail, as to a pipe without a reader.
 func (p *inputPipe) stopReading() error { return p.CloseWithError(io.ErrClosedPipe) }

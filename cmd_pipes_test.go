@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -57,3 +58,13 @@ func TestShortWriteIsAnError(t *testing.T) {
 type shortWriter struct{}
 
 func (shortWriter) Write(p []byte) (int, error) { return len(p) - 1, nil }
+
+func TestAnInputPipeThatIsStoppedHasEnded(t *testing.T) {
+	r, w := io.Pipe()
+	p := &inputPipe{r}
+	require.NoError(t, p.stopReading())
+	_, err := p.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrClosed, "which copying takes for the end")
+	_, err = w.Write([]byte("x"))
+	require.ErrorIs(t, err, io.ErrClosedPipe)
+}
