@@ -76,6 +76,12 @@ var listContainerCases = slices.Concat([]testCase{
 		e.create()
 		e.wantByLabel("a.b/c", "", one, other)
 	}},
+	{name: "ListContainersByLabel: another value of the key does not match", run: func(e *env) {
+		one, other := e.createWith(withLabel("a.b/c", "1")), e.createWith(withLabel("a.b/c", "2"))
+		e.wantByLabel("a.b/c", "1", one)
+		e.wantByLabel("a.b/c", "2", other)
+		e.wantByLabel("a.b/c", "3")
+	}},
 	{name: "ListContainersByLabel: a key or value that is only a part of the label's does not match", run: func(e *env) {
 		e.createWith(withLabel("a.b/c", "value"))
 		for _, label := range [][2]string{{"a.b/c", "val"}, {"a.b/c", "alue"}, {"a.b/c", "Value"}, {"a.b/c", "value "}, {"a.b", "value"}, {"a", ""}, {"a.b/c/", ""}} {

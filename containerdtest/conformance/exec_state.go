@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -169,11 +170,12 @@ var execEndCases = []testCase{
 	{name: "ExecTask: a child that outlives the process does not delay the result", run: func(e *env) {
 		id := e.start()
 		e.within(10*time.Second, "the exec", func() {
-			code := e.exec(id, containerd.ExecTaskRequest{Args: []string{"sh", "-c", "sleep 60 & exit 7"}})
+			code := e.exec(id, containerd.ExecTaskRequest{Args: []string{"sh", "-c", "hold 300; exit 7"}})
 			if code != yes {
 				e.Errorf("exit code %d, want %d", code, yes)
 			}
 		})
+		e.wantProcesses(id, 2)
 	}},
 	{name: "ExecTask: execs hold up no stop, and a stop ends them", run: func(e *env) {
 		id := e.start()
@@ -214,15 +216,21 @@ func (e *env) execCutShort(ctx context.Context, end func(), want error, req cont
 // onlyInit checks that the task runs no process but its first.
 func (e *env) onlyInit(id string) {
 	e.Helper()
+	e.wantProcesses(id, 1)
+}
+
+// wantProcesses checks how many processes the task runs.
+func (e *env) wantProcesses(id string, want int) {
+	e.Helper()
 	if _, lacks := e.Lacks[ProcessLists]; lacks {
-		// The other process is the one that counts.
-		e.wantTrue(id, "n=0; for dir in /proc/[0-9]*; do n=$((n+1)); done; [ $n = 2 ]", containerd.ExecTaskRequest{})
+		// The process that counts is one more.
+		e.wantTrue(id, fmt.Sprintf("n=0; for dir in /proc/[0-9]*; do n=$((n+1)); done; [ $n = %d ]", want+1), containerd.ExecTaskRequest{})
 		return
 	}
 	pids, err := e.plainTask(id).Pids(e.raw)
 	e.ok(err)
-	if len(pids) != 1 {
-		e.Errorf("the task has processes %v, want one", pids)
+	if len(pids) != want {
+		e.Errorf("the task has processes %v, want %d", pids, want)
 	}
 }
 

@@ -23,11 +23,17 @@ func native(err error) error {
 // execEvents subscribes to the execs that are started in the case's namespace.
 func (e *env) execEvents() <-chan *events.TaskExecStarted {
 	e.Helper()
+	return subscribe[*events.TaskExecStarted](e, "/tasks/exec-started")
+}
+
+// subscribe returns the events of one topic in the case's namespace.
+func subscribe[E any](e *env, topic string) <-chan E {
+	e.Helper()
 	const marker = "/conformance/subscribed"
 	ctx, cancel := context.WithCancel(e.raw)
 	e.Cleanup(cancel)
 	envelopes, errs := e.Client.Subscribe(ctx,
-		fmt.Sprintf("namespace==%q,topic==%q", e.Namespace, "/tasks/exec-started"),
+		fmt.Sprintf("namespace==%q,topic==%q", e.Namespace, topic),
 		fmt.Sprintf("namespace==%q,topic==%q", e.Namespace, marker))
 
 	// The daemon does not say when a subscription is in force: publish until
@@ -42,20 +48,20 @@ func (e *env) execEvents() <-chan *events.TaskExecStarted {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	started := make(chan *events.TaskExecStarted, 1024)
+	delivered := make(chan E, 1024)
 	go func() {
 		for {
 			select {
 			case envelope := <-envelopes:
 				if event, err := typeurl.UnmarshalAny(envelope.Event); err == nil && envelope.Topic != marker {
-					started <- event.(*events.TaskExecStarted)
+					delivered <- event.(E)
 				}
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
-	return started
+	return delivered
 }
 
 // nextExec returns the next exec that is started.

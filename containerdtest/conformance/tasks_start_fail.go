@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/containerd/containerd/api/events"
 	"github.com/containerd/errdefs"
 
 	"github.com/ctrdkit/containerd"
@@ -94,6 +95,7 @@ var startFailureCases = []testCase{
 		e.noTask(id)
 	}},
 	{name: "StartTask: a context that ends meanwhile gives either a running task or none", run: startCutShort},
+	{name: "StartTask: a context that is cancelled when the task has just been made gives either a running task or none", run: startCancelledHalfWay},
 }
 
 // noTask checks that the daemon knows of no task and no shim of it: a new one
@@ -143,6 +145,37 @@ func startCutShort(e *env) {
 		}
 		e.class(err, isContextEnd, id)
 		e.wantStatus(id, "")
+	}
+	_, err := e.Service.StartTask(e.ctx, id, nil)
+	e.ok(err)
+}
+
+// startCancelledHalfWay cancels the context when the daemon tells that it has
+// made the task: that is between the two requests of a start, or about then.
+func startCancelledHalfWay(e *env) {
+	id := e.create()
+	made := subscribe[*events.TaskCreate](e, "/tasks/create")
+	for range 10 {
+		ctx, cancel := context.WithCancel(e.ctx)
+		done := async(func() error { return fails(e.Service.StartTask(ctx, id, nil)) })
+		select {
+		case <-made:
+		case <-e.ctx.Done():
+			e.Error("no task was made")
+		}
+		cancel()
+		var err error
+		e.within(promptly, "the start", func() { err = e.await(done) })
+		if err == nil {
+			e.wantStatus(id, "RUNNING")
+			e.ok(e.Service.DeleteTask(e.ctx, id, forced))
+			continue
+		}
+		e.class(err, isContextEnd, id)
+		e.noTask(id)
+		if e.Failed() {
+			return // a task that is left blocks the next start
+		}
 	}
 	_, err := e.Service.StartTask(e.ctx, id, nil)
 	e.ok(err)

@@ -41,6 +41,7 @@ var stopWaitCases = []testCase{
 	{name: "StopTask: a task that ends by itself meanwhile has stopped", run: func(e *env) {
 		id := e.start("sh", "-c", "sleep 0.3; exit 5")
 		e.ok(e.Service.StopTask(e.ctx, id, &containerd.StopTaskOptions{Signal: ignored, Timeout: time.Minute, Force: true}))
+		e.wantStatus(id, "STOPPED")
 		e.wantExit(id, 5)
 	}},
 	{name: "StopTask: Force kills what is left after the timeout", run: func(e *env) {
