@@ -175,6 +175,33 @@ func TestCreateContainerRemovesNoSnapshotThatAnotherProcessTookOver(t *testing.T
 	assert.Equal(t, taken.String()+"/call", d.snapshot("new").GetLabels()[extensionOrigin])
 }
 
+func TestCreateContainerRemovesNoSnapshotWhoseMakerSucceedsMeanwhile(t *testing.T) {
+	// Given another call that has made the snapshot and holds it,
+	d := newDaemon(t)
+	s := d.service()
+	maker := newOwner()
+	d.addRemainder("new", maker)
+	d.addLease("its", maker, time.Now().Add(time.Hour), "new")
+	lists := 0
+	d.on("Leases/List", func(context.Context) error {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if lists++; lists == 2 { // the first one is the service's sweep
+			// when it writes its record and lets go while this call looks,
+			d.addContainer("other", "new")
+			delete(d.stores.leases, "its")
+		}
+		return nil
+	})
+
+	_, err := s.CreateContainer(t.Context(), newContainer)
+
+	// then the snapshot is the other container's.
+	assertError(t, err, opCreateContainer, errdefs.IsAlreadyExists, "the maker was faster")
+	assert.Equal(t, 2, lists)
+	assert.Equal(t, maker.String()+"/call", d.snapshot("new").GetLabels()[extensionOrigin])
+}
+
 func TestCreateContainerUsesAKeyThatIsFreedMeanwhile(t *testing.T) {
 	d := newDaemon(t)
 	s := d.service()

@@ -83,13 +83,8 @@ func (s *DefaultService) reclaimSnapshot(ctx context.Context, snapshotter, key s
 	if !ours || info.Labels[labelRoot] != "" {
 		return errdefs.ErrAlreadyExists
 	}
-	users, err := s.snapshotUsers(ctx, snapshotter, key)
-	if err != nil {
-		return err
-	}
-	if len(users) > 0 {
-		return fmt.Errorf("used by container %s: %w", quoted(users[0]), errdefs.ErrAlreadyExists)
-	}
+	// In this order: a maker that has reached its goal has written its record
+	// before it let go of its lease.
 	alive, err := s.sweepLeases(ctx)
 	if err != nil {
 		return err
@@ -99,6 +94,13 @@ func (s *DefaultService) reclaimSnapshot(ctx context.Context, snapshotter, key s
 		if err := s.checkUnheld(ctx, resource, maker, alive, own); err != nil {
 			return err
 		}
+	}
+	users, err := s.snapshotUsers(ctx, snapshotter, key)
+	if err != nil {
+		return err
+	}
+	if len(users) > 0 {
+		return fmt.Errorf("used by container %s: %w", quoted(users[0]), errdefs.ErrAlreadyExists)
 	}
 	// Another process may have taken it over meanwhile.
 	info, err = sn.Stat(ctx, key)
