@@ -163,7 +163,7 @@ func (s *system) Start(cmd *applets.Command) (wait func(context.Context) (int, e
 	}
 	child.launch()
 	return func(ctx context.Context) (int, error) {
-		defer parent.block(child.hasEnded)()
+		defer parent.block(child.hasEnded).done()
 		exit, err := child.Wait(ctx)
 		if err != nil {
 			return 0, err

@@ -3,6 +3,7 @@ package containerdtest
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ctrdkit/containerd/internal/clock"
@@ -12,6 +13,9 @@ const (
 	// quiet is how long nothing may have happened before time is skipped: what
 	// an answer under way needs.
 	quiet = 5 * time.Millisecond
+	// replyTime bounds how long no time is skipped while calls of the library are
+	// about to learn of an exit, or that their time is up.
+	replyTime = 100 * time.Millisecond
 	// settleLimit bounds how long Advance waits for what a timer has set going.
 	settleLimit = time.Second
 )
@@ -28,11 +32,17 @@ type virtualClock struct {
 	waits   int // calls that wait for a process
 	check   *time.Timer
 	idle    func() bool
+
+	// Calls that are about to learn something, until then at the latest.
+	answered, elapsed int
+	learned           time.Time
 }
 
 type processTimer struct {
 	due     time.Time
 	elapsed chan time.Time
+	call    bool        // it is that of a call of the library, not of a process
+	fired   atomic.Bool // it has elapsed
 	real    *time.Timer
 }
 
@@ -49,9 +59,14 @@ func (c *virtualClock) now() time.Time { return time.Now().Add(c.skipped) }
 
 // NewProcessTimer starts a timer that skipped time counts for.
 func (c *virtualClock) NewProcessTimer(d time.Duration) (elapsed <-chan time.Time, release func()) {
+	t := c.newTimer(d, true)
+	return t.elapsed, func() { c.release(t) }
+}
+
+func (c *virtualClock) newTimer(d time.Duration, call bool) *processTimer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t := &processTimer{due: c.now().Add(d), elapsed: make(chan time.Time, 1)}
+	t := &processTimer{due: c.now().Add(d), elapsed: make(chan time.Time, 1), call: call}
 	t.real = time.AfterFunc(d, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -59,17 +74,26 @@ func (c *virtualClock) NewProcessTimer(d time.Duration) (elapsed <-chan time.Tim
 	})
 	c.timers = append(c.timers, t)
 	c.recheck()
-	return t.elapsed, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		t.real.Stop()
-		c.forget(t)
+	return t
+}
+
+func (c *virtualClock) release(t *processTimer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.real.Stop()
+	if !c.forget(t) && t.call {
+		c.elapsed = max(0, c.elapsed-1)
 	}
 }
 
 func (c *virtualClock) fire(t *processTimer) {
 	if c.forget(t) {
 		t.real.Stop()
+		t.fired.Store(true)
+		if t.call {
+			c.elapsed++
+			c.learned = time.Now().Add(replyTime)
+		}
 		t.elapsed <- t.due
 	}
 }
@@ -92,7 +116,21 @@ func (c *virtualClock) AwaitProcess() (done func()) {
 		c.recheck()
 	}
 	count(1)
-	return func() { count(-1) }
+	return func() {
+		c.mu.Lock()
+		c.answered = max(0, c.answered-1)
+		c.mu.Unlock()
+		count(-1)
+	}
+}
+
+// ended says that n requests that wait for a process are about to be answered,
+// and with them as many calls.
+func (c *virtualClock) ended(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answered += n
+	c.learned = time.Now().Add(replyTime)
 }
 
 // changed says that something has happened, so that it is not the time to skip any.
@@ -119,9 +157,14 @@ func (c *virtualClock) skip() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waits == 0 || len(c.timers) == 0 {
+	switch {
+	case c.waits == 0 || len(c.timers) == 0:
+		return
+	case c.answered+c.elapsed > 0 && time.Now().Before(c.learned):
+		c.recheck()
 		return
 	}
+	c.answered, c.elapsed = 0, 0
 	c.pass(c.next())
 	c.recheck()
 }
@@ -148,14 +191,16 @@ func (c *virtualClock) move(d time.Duration) {
 }
 
 // advance passes d, timer by timer, and gives the processes real time for what
-// each of them sets going.
+// they are about to do first, and for what each timer sets going.
 func (c *virtualClock) advance(d time.Duration) {
+	c.settle(time.Now().Add(settleLimit))
 	c.mu.Lock()
 	target := c.now().Add(d)
 	for len(c.timers) > 0 && !c.next().due.After(target) {
 		c.pass(c.next())
 		c.mu.Unlock()
-		c.settle()
+		wait(quiet)
+		c.settle(time.Now().Add(settleLimit))
 		c.mu.Lock()
 	}
 	if rest := target.Sub(c.now()); rest > 0 {
@@ -164,15 +209,16 @@ func (c *virtualClock) advance(d time.Duration) {
 	c.mu.Unlock()
 }
 
-// settle returns when all processes wait for something.
-func (c *virtualClock) settle() {
-	for end := time.Now().Add(settleLimit); time.Now().Before(end); {
-		tick := time.NewTimer(quiet)
-		<-tick.C
-		if c.idle() {
-			return
-		}
+// settle returns when all processes wait for something, or at the end.
+func (c *virtualClock) settle(end time.Time) {
+	for !c.idle() && time.Now().Before(end) {
+		wait(quiet / 5)
 	}
+}
+
+func wait(d time.Duration) {
+	t := time.NewTimer(d)
+	<-t.C
 }
 
 // stop ends the skipping.

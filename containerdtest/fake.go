@@ -135,7 +135,9 @@ func (f *Fake) NewClient() *client.Client {
 }
 
 // Advance lets d pass at once for everything that [WithVirtualTime] lists. It
-// returns when the processes that this has woken wait again, or after a second.
+// begins when all processes wait for something, and returns when those that it
+// has woken wait again. It goes on without a process that does not wait for a
+// second.
 func (f *Fake) Advance(d time.Duration) { f.clock.advance(d) }
 
 // close ends everything, in the order of a machine that is turned off.

@@ -141,7 +141,7 @@ type (
 
 // Read reads when the task is not paused.
 func (s *reader) Read(b []byte) (int, error) {
-	defer s.process.block(readyFor(s.Reader, unix.POLLIN))()
+	defer s.process.block(readyFor(s.Reader, unix.POLLIN)).done()
 	n, err := s.Reader.Read(b)
 	if pauseErr := s.process.awake(context.Background()); err == nil && n == 0 {
 		err = pauseErr
@@ -151,7 +151,7 @@ func (s *reader) Read(b []byte) (int, error) {
 
 // Write writes when the task is not paused.
 func (s *writer) Write(b []byte) (int, error) {
-	defer s.process.block(readyFor(s.Writer, unix.POLLOUT))()
+	defer s.process.block(readyFor(s.Writer, unix.POLLOUT)).done()
 	if err := s.process.awake(context.Background()); err != nil {
 		return 0, err
 	}

@@ -53,6 +53,7 @@ type process struct {
 	pending []syscall.Signal
 	arrived chan struct{} // has an element when pending may have
 	waits   map[*waiting]struct{}
+	waiters int // requests that wait for its end
 	stdio   *stdio
 
 	// What a child has for the streams that are not its parent's.

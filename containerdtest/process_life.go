@@ -10,7 +10,9 @@ import (
 
 // waiting is something that a process waits for.
 type waiting struct {
-	over func() bool // the process is about to go on
+	process *process
+	over    func() bool // the process is about to go on
+	ended   bool        // it goes on; guarded by the task's mutex
 }
 
 // begin makes the process a running one. The caller holds the task's mutex.
@@ -34,7 +36,9 @@ func (p *process) launch() {
 
 // returned is the end of the program. If it was killed, that ends the process.
 func (p *process) returned(code int) {
+	w := p.block(func() bool { return false })
 	ignore(p.awake(context.Background()))
+	w.done()
 	if !p.child {
 		p.stdio.settle(p.ctx)
 	}
@@ -83,6 +87,9 @@ func (p *process) end(code int) {
 	if p.isInit() {
 		t.thaw()
 	}
+	if !p.child {
+		t.machine.clock.ended(p.waiters)
+	}
 	t.mu.Unlock()
 	if !p.child {
 		p.announceExit()
@@ -123,27 +130,30 @@ func (p *process) finish() {
 	}
 }
 
-// block notes that the process waits, until the returned function is called or
-// over says that what it waits for is there.
-func (p *process) block(over func() bool) (done func()) {
-	w := &waiting{over}
+// block notes that the process waits, until done is called, or over says that
+// what it waits for is there.
+func (p *process) block(over func() bool) *waiting {
+	w := &waiting{process: p, over: over}
 	p.task.mu.Lock()
 	p.waits[w] = struct{}{}
 	p.task.mu.Unlock()
 	p.task.machine.clock.changed()
-	return func() {
-		p.task.mu.Lock()
-		delete(p.waits, w)
-		p.task.mu.Unlock()
-		p.task.machine.clock.changed()
-	}
+	return w
+}
+
+func (w *waiting) done() {
+	t := w.process.task
+	t.mu.Lock()
+	delete(w.process.waits, w)
+	t.mu.Unlock()
+	t.machine.clock.changed()
 }
 
 // waiting says whether the process waits, and goes on waiting if nothing
 // happens. The caller holds the task's mutex.
 func (p *process) waiting() bool {
 	for w := range p.waits {
-		if w.over() {
+		if !p.task.paused && (w.ended || w.over()) {
 			return false
 		}
 	}

@@ -78,9 +78,10 @@ func (p *process) trap(signals []syscall.Signal) {
 
 // nextSignal waits for a trapped signal.
 func (p *process) nextSignal(ctx context.Context) (syscall.Signal, error) {
-	defer p.block(func() bool { return len(p.pending) > 0 })()
+	w := p.block(func() bool { return len(p.pending) > 0 })
+	defer w.done()
 	for {
-		if sig, ok := p.takeSignal(); ok {
+		if sig, ok := w.takeSignal(); ok {
 			return sig, p.awake(ctx)
 		}
 		select {
@@ -93,12 +94,15 @@ func (p *process) nextSignal(ctx context.Context) (syscall.Signal, error) {
 	}
 }
 
-func (p *process) takeSignal() (sig syscall.Signal, ok bool) {
+// takeSignal takes a signal, and with it the end of the wait.
+func (w *waiting) takeSignal() (sig syscall.Signal, ok bool) {
+	p := w.process
 	p.task.mu.Lock()
 	defer p.task.mu.Unlock()
 	if len(p.pending) == 0 {
 		return 0, false
 	}
+	w.ended = true
 	sig = p.pending[0]
 	p.pending = p.pending[1:]
 	if len(p.pending) > 0 { // others may wait for the rest
@@ -112,11 +116,12 @@ func (p *process) takeSignal() (sig syscall.Signal, ok bool) {
 
 // sleep waits by the fake's clock.
 func (p *process) sleep(ctx context.Context, d time.Duration) error {
-	elapsed, release := p.task.machine.clock.NewProcessTimer(d)
-	defer release()
-	defer p.block(func() bool { return len(elapsed) > 0 })()
+	c := p.task.machine.clock
+	timer := c.newTimer(d, false)
+	defer c.release(timer)
+	defer p.block(timer.fired.Load).done()
 	select {
-	case <-elapsed:
+	case <-timer.elapsed:
 		return p.awake(ctx)
 	case <-ctx.Done():
 		return ctx.Err()

@@ -155,7 +155,7 @@ func (t *task) idle() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for p := range t.live {
-		if p.dying || p.status == runtime.StoppedStatus || !t.paused && !p.waiting() {
+		if p.dying || p.status == runtime.StoppedStatus || !p.waiting() {
 			return false
 		}
 	}
