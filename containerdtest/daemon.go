@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
+	"reflect"
 
 	apitypes "github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/core/events"
@@ -22,6 +24,7 @@ import (
 )
 
 const (
+	exchangePlugin = "io.containerd.event.v1.exchange"
 	taskPlugin     = "io.containerd.runtime.v2.task"
 	metadataPlugin = "io.containerd.metadata.v1.bolt"
 	transferPlugin = "io.containerd.transfer.v1.local"
@@ -77,7 +80,25 @@ func startServer(ctx context.Context, dir string, m *machine, intercept *interce
 func (s *server) stop(m *machine) error {
 	m.connect(nil)
 	s.graph.StopServing()
-	return errors.Join(<-s.served, s.graph.Close())
+	return errors.Join(<-s.served, s.graph.Close(), s.closeExchange())
+}
+
+// closeExchange ends the goroutine of the event exchange, which has no method
+// for that: daemons end with their process.
+func (s *server) closeExchange() error {
+	exchange, err := s.graph.Instance(exchangePlugin)
+	if err != nil {
+		return err
+	}
+	field := reflect.ValueOf(exchange).Elem().FieldByName("broadcaster")
+	if !field.IsValid() {
+		return nil
+	}
+	broadcaster, ok := reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Elem().Interface().(io.Closer)
+	if !ok {
+		return nil
+	}
+	return broadcaster.Close()
 }
 
 func (s *server) dial(ctx context.Context) (net.Conn, error) { return s.listener.DialContext(ctx) }
