@@ -103,6 +103,11 @@ func (e *env) execRaces(end func(id string) error) {
 	}
 }
 
+// leaveChild is the begin of a shell line. It leaves a child behind that holds
+// the streams open for a minute: hold is sure to start one, where the shell may
+// run background jobs in its own process, and other images don't have it.
+const leaveChild = "hold 60 || { sleep 60 & }; "
+
 var execEndCases = []testCase{
 	{name: "ExecTask: canceling the context kills the process and removes the exec before the call returns", run: func(e *env) {
 		ctx, cancel := context.WithCancel(e.ctx)
@@ -170,7 +175,7 @@ var execEndCases = []testCase{
 	{name: "ExecTask: a child that outlives the process does not delay the result", run: func(e *env) {
 		id := e.start()
 		e.within(10*time.Second, "the exec", func() {
-			code := e.exec(id, containerd.ExecTaskRequest{Args: []string{"sh", "-c", "hold 300; exit 7"}})
+			code := e.exec(id, containerd.ExecTaskRequest{Args: []string{"sh", "-c", leaveChild + "exit 7"}})
 			if code != yes {
 				e.Errorf("exit code %d, want %d", code, yes)
 			}

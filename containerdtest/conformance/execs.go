@@ -168,13 +168,14 @@ var execStreamCases = []testCase{
 	{name: "StartExec: a child that holds the output delays Wait by DrainTimeout", run: func(e *env) {
 		id := e.start()
 		var stdout bytes.Buffer
-		req := shExec("echo out; sleep 60 & exit 7")
+		req := shExec("echo out; " + leaveChild + "exit 7")
 		req.Stdout, req.DrainTimeout = &stdout, 300*time.Millisecond
 		x := e.startExec(id, req)
 		e.within(300*time.Millisecond+5*time.Second, "the exec", func() { e.wantCode(e.waitExec(x), yes) })
 		if stdout.String() != "out\n" {
 			e.Errorf("output %q", stdout.String())
 		}
+		e.wantProcesses(id, 2)
 	}},
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/containerd/api/events"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
@@ -86,6 +87,7 @@ var pullCases = []testCase{
 		e.wantComplete(e.Image)
 	}},
 	{name: "PullImage: a context that ends meanwhile leaves no lease, and the next pull works", run: pullCutShort},
+	{name: "PullImage: a context that is cancelled during the unpacking leaves no lease, and the next pull works", run: pullCancelledHalfWay},
 }
 
 // repository returns the backend's image without its tag.
@@ -121,6 +123,25 @@ func pullCutShort(e *env) {
 			e.ok(e.Client.ImageService().Delete(e.raw, e.Image, images.SynchronousDelete()))
 		}
 	}
+	e.pull()
+	e.wantComplete(e.Image)
+}
+
+// pullCancelledHalfWay cancels the context when the daemon tells of the first
+// layer's snapshot.
+func pullCancelledHalfWay(e *env) {
+	unpacks := subscribe[*events.SnapshotPrepare](e, "/snapshot/prepare")
+	ctx, cancel := context.WithCancel(e.ctx)
+	defer cancel()
+	done := async(func() error { return fails(e.Service.PullImage(ctx, e.Image, nil)) })
+	next(e, unpacks)
+	cancel()
+	var err error
+	e.within(promptly, "the pull", func() { err = e.await(done) })
+	if err != nil {
+		e.class(err, isContextEnd, e.Image)
+	}
+	e.noLeaseAfter(err)
 	e.pull()
 	e.wantComplete(e.Image)
 }

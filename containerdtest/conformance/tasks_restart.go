@@ -39,6 +39,7 @@ var taskRestartCases = []testCase{
 		})
 		e.settle(id)
 		e.Restart(e.T)
+		e.back()
 		e.settle(id)
 		mistake := time.NewTimer(promptly / 3) // what takes the loss for an exit returns
 		defer mistake.Stop()
@@ -74,7 +75,9 @@ var taskRestartCases = []testCase{
 			return err
 		})
 		e.nextExec(started)
+		e.settle(id) // the answer to the start is not what is lost
 		e.Restart(e.T)
+		e.back()
 		e.sh(id, "echo > /go")
 		if err := e.await(done); err != nil {
 			e.lost(err)
@@ -107,7 +110,7 @@ var taskRestartCases = []testCase{
 		e.Restart(e.T)
 		if err := e.await(done); err != nil {
 			e.lost(err)
-			e.listTasks(nil) // the connection is back after it
+			e.back()
 			e.oneOf(e.Service.DeleteTask(e.ctx, id, forced), errdefs.IsNotFound)
 		}
 		e.noTask(id)
@@ -131,12 +134,27 @@ var taskRestartCases = []testCase{
 		task, err := e.Service.StartTask(e.ctx, id, nil)
 		e.ok(err)
 		e.Restart(e.T)
-		e.listTasks(nil)
+		e.back()
 		exited, err := task.Wait(context.Background())
 		e.ok(err)
 		e.ok(task.Kill(context.Background(), syscall.SIGKILL))
 		e.wantExitOf(exited, 137)
 	}},
+}
+
+// back returns when the service answers again, for cases that are not about its
+// first calls.
+func (e *env) back() {
+	e.Helper()
+	for {
+		_, err := e.Service.ListTasks(e.ctx, nil)
+		if err == nil {
+			return
+		}
+		if !errdefs.IsUnavailable(err) {
+			e.Fatalf("the daemon is not back: %v", err)
+		}
+	}
 }
 
 // lost checks that a call that a restart has cut short says just that.
@@ -171,7 +189,7 @@ func readsDuringRestart(e *env) {
 		}
 	})
 	e.Restart(e.T)
-	e.listTasks(nil)
+	e.back()
 	close(restarted)
 	e.ok(e.await(done))
 }

@@ -142,11 +142,14 @@ var stopWaitCases = []testCase{
 	}},
 }
 
-// settle does a full exec in the task. A call that was begun before it has most
-// likely come to its wait by now; if it has not, the case is weaker, not wrong.
+// settle does a few full execs in the task, one after the other: many more
+// requests than a call makes that was begun before them. It has most likely
+// come to its wait by now; if it has not, the case is weaker, not wrong.
 func (e *env) settle(id string) {
 	e.Helper()
-	e.wantTrue(id, "true", containerd.ExecTaskRequest{})
+	for range 3 {
+		e.wantTrue(id, "true", containerd.ExecTaskRequest{})
+	}
 }
 
 // deadline checks that err says that the caller's context ended.

@@ -35,7 +35,8 @@ const (
 	memory = "/dev/shm"
 )
 
-// bug is a mistake that wrappers of containerd make.
+// bug is a mistake that wrappers of containerd make in a method, which is the
+// first word of the name.
 type bug struct {
 	name string
 	// service is the one that has it.
@@ -44,10 +45,14 @@ type bug struct {
 	caught []string
 	// says is part of what the first of them reports: it fails for this reason.
 	says string
-	// may are the beginnings of other cases that may fail too.
+	// may are the beginnings of cases that may fail too, besides the method's own:
+	// they use the method, or what is in its place lacks more than the bug says.
 	may []string
 	// works are cases that pass: the service is sound but for the bug.
 	works []string
+	// timing says that the bug shows at a moment that not every run of the case
+	// meets, only nearly every one: it gets three.
+	timing bool
 }
 
 // bugs are all that the suite is known to catch.
@@ -55,13 +60,18 @@ var bugs = slices.Concat(imageBugs, containerBugs, deleteBugs, snapshotBugs, tas
 
 func TestEveryBugIsCaught(t *testing.T) {
 	if name, child := os.LookupEnv(bugEnv); child {
-		runSuite(t, find(name))
+		runSuite(t, find(t, name))
 		return
 	}
 	for _, b := range bugs {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
 			r := startSuite(t, b.name, slices.Concat(b.caught, b.works))
+			for range 2 {
+				if b.timing && !b.caughtIn(r) {
+					r = startSuite(t, b.name, slices.Concat(b.caught, b.works))
+				}
+			}
 			b.check(t, r)
 		})
 	}
@@ -73,16 +83,19 @@ func TestEveryBugIsCaught(t *testing.T) {
 		}
 		r := startSuite(t, "", cases)
 		for _, name := range cases {
-			assert.Equal(t, "PASS", r[name].outcome, "%s: the sound service does not pass it:\n%s", name, r[name].output)
+			assert.Equal(t, "PASS", r[name].outcome, "the service without a bug fails %q:\n%s", name, r[name].output)
 		}
 	})
 }
 
-func find(name string) bug {
-	i := slices.IndexFunc(bugs, func(b bug) bool { return b.name == name })
-	if i < 0 {
+// find returns the bug of that name, or none for "".
+func find(t *testing.T, name string) bug {
+	t.Helper()
+	if name == "" {
 		return bug{service: func(b broken) containerd.Service { return b.Service }}
 	}
+	i := slices.IndexFunc(bugs, func(b bug) bool { return b.name == name })
+	require.GreaterOrEqual(t, i, 0, "there is no bug %q", name)
 	return bugs[i]
 }
 
@@ -110,20 +123,29 @@ func runSuite(t *testing.T, b bug) {
 	})
 }
 
+// caughtIn says whether the first of the cases that name the bug caught it.
+func (b bug) caughtIn(r results) bool {
+	first := r[b.caught[0]]
+	return first.outcome == "FAIL" && strings.Contains(first.output, b.says)
+}
+
 // check holds what the suite found against what it should have found.
 func (b bug) check(t *testing.T, r results) {
 	t.Helper()
 	for _, name := range b.caught {
-		assert.Equal(t, "FAIL", r[name].outcome, "the bug got through %q:\n%s", name, r[name].output)
+		assert.Equal(t, "FAIL", r[name].outcome, "%q got through: it passes %q:\n%s", b.name, name, r[name].output)
 	}
-	assert.Contains(t, r[b.caught[0]].output, b.says, "%s fails for another reason than the bug", b.caught[0])
+	assert.Contains(t, r[b.caught[0]].output, b.says, "%q fails for another reason than %q", b.caught[0], b.name)
 	for _, name := range b.works {
-		assert.Equal(t, "PASS", r[name].outcome, "%s: the service has another bug too:\n%s", name, r[name].output)
+		assert.Equal(t, "PASS", r[name].outcome, "%q is not all that is wrong, also %q fails:\n%s", b.name, name, r[name].output)
 	}
+	method, _, _ := strings.Cut(b.name, " ")
 	for name, found := range r {
-		expected := func(begin string) bool { return strings.HasPrefix(name, begin) }
-		if found.outcome == "FAIL" && !slices.Contains(b.caught, name) && !slices.ContainsFunc(b.may, expected) {
-			t.Errorf("%s fails and is not expected to:\n%s", name, found.output)
+		_, sentence, _ := strings.Cut(name, "/")
+		expected := slices.Contains(b.caught, name) || strings.HasPrefix(sentence, method+": ") ||
+			slices.ContainsFunc(b.may, func(begin string) bool { return strings.HasPrefix(name, begin) })
+		if found.outcome == "FAIL" && !expected {
+			t.Errorf("%q also fails %q:\n%s", b.name, name, found.output)
 		}
 	}
 }
@@ -147,10 +169,10 @@ func startSuite(t *testing.T, name string, cases []string) results {
 		t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
 	}
 	selection := pattern(t.Name(), cases)
-	if os.Getenv(wholeEnv) != "" && name != "" {
+	if os.Getenv(wholeEnv) != "" {
 		selection = pattern(t.Name(), nil)
 	}
-	cmd := exec.CommandContext(t.Context(), program, "-test.run", selection, "-test.v", "-test.count=1", "-test.timeout=5m")
+	cmd := exec.CommandContext(t.Context(), program, "-test.run", selection, "-test.v", "-test.count=1", "-test.timeout=15m")
 	cmd.Env = append(os.Environ(), bugEnv+"="+name, reportEnv+"=", "TMPDIR="+dir,
 		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	var output bytes.Buffer

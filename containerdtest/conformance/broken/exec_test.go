@@ -1,10 +1,12 @@
 package broken_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"syscall"
@@ -17,8 +19,14 @@ import (
 	"github.com/ctrdkit/containerd"
 )
 
-// exit42 is a case that every ExecTask passes that works at all.
-const exit42 = "exec/ExecTask: exit code 42 is a result, not an error"
+// plainExec are cases that a plain exec may fail: it knows the state of no task,
+// and its process can't write to the streams that it has not got.
+var plainExec = []string{
+	"tasks/restart: ",
+	"tasks/DeleteTask: Force deletes a task with further processes",
+	"tasks/StopTask: Force kills all processes of the task",
+	"snapshots/snapshots: a second container sees the files of the first one's committed snapshot",
+}
 
 var execBugs = []bug{
 	{
@@ -26,69 +34,72 @@ var execBugs = []bug{
 		service: func(b broken) containerd.Service { return inheritsTerminal{b} },
 		caught:  []string{"exec/ExecTask: the container's terminal is not inherited"},
 		says:    "terminal is true, want false",
-		works:   []string{exit42, "exec/ExecTask: there is no terminal unless it is asked for"},
+		may:     plainExec,
+		works:   []string{"exec/ExecTask: there is no terminal unless it is asked for"},
 	},
 	{
 		name:    "ExecTask leaves the process when the context ends",
 		service: func(b broken) containerd.Service { return leavesProcess{b} },
 		caught: []string{
 			"exec/ExecTask: canceling the context kills the process and removes the exec before the call returns",
-			"exec/ExecTask: the context's deadline kills the process and removes the exec before the call returns",
 		},
 		says:  "the exec is still there",
-		works: []string{exit42, "exec/ExecTask: a process that ends leaves no exec behind"},
+		may:   plainExec,
+		works: []string{"exec/ExecTask: a process that ends leaves no exec behind"},
 	},
 	{
 		name:    "ExecTask returns an exit code for a missing executable",
 		service: func(b broken) containerd.Service { return shellCodes{b} },
 		caught: []string{
 			"exec/ExecTask: a missing executable is a not-found error, not an exit code",
-			"exec/ExecTask: a name that is not in the PATH is a not-found error",
 			"exec/ExecTask: a file without the right to execute is permission-denied",
 		},
 		says:  "no error",
-		works: []string{exit42, "exec/ExecTask: exit code 127 is a result, not an error"},
+		works: []string{"exec/ExecTask: exit code 127 is a result, not an error"},
 	},
 	{
 		name:    "ExecTask takes a lost connection for an exit",
 		service: func(b broken) containerd.Service { return trustsExitCode{b} },
 		caught:  []string{"tasks/restart: ExecTask does not take the lost connection for an exit"},
 		says:    "exit code 255, want 7",
-		works:   []string{exit42, "exec/ExecTask: exit code 255 is a result, not an error"},
+		may:     plainExec,
+		works:   []string{"exec/ExecTask: exit code 255 is a result, not an error"},
+		timing:  true,
 	},
 	{
 		name:    "ExecTask leaves the exec of a process that ended",
 		service: func(b broken) containerd.Service { return leavesExec{b} },
 		caught:  []string{"exec/ExecTask: a process that ends leaves no exec behind"},
 		says:    "is still there",
-		works:   []string{exit42},
+		may:     plainExec,
+		works:   []string{"exec/ExecTask: exit code 42 is a result, not an error"},
 	},
 	{
 		name:    "ExecTask uses one exec ID",
 		service: func(b broken) containerd.Service { return oneExecID{b} },
 		caught:  []string{"exec/ExecTask: processes run at once, each with its own exit code and ID"},
-		works:   []string{exit42, "exec/ExecTask: a process that ends leaves no exec behind"},
+		may:     plainExec,
+		works:   []string{"exec/ExecTask: a process that ends leaves no exec behind"},
 	},
 	{
 		name:    "ExecTask replaces the environment",
 		service: func(b broken) containerd.Service { return replacesEnv{b} },
 		caught:  []string{"exec/ExecTask: Env is added to the container's environment"},
-		works:   []string{exit42, "exec/ExecTask: the process has the container's environment"},
+		may:     plainExec,
+		works:   []string{"exec/ExecTask: the process has the container's environment"},
 	},
 	{
 		name:    "ExecTask makes an exit code an error",
 		service: func(b broken) containerd.Service { return codeIsError{b} },
 		caught:  []string{"exec/ExecTask: exit code 1 is a result, not an error"},
 		says:    "exit status 1",
+		may:     []string{""}, // the suite asks many containers by exit codes
 		works:   []string{"exec/ExecTask: exit code 0 is a result"},
 	},
 }
 
 // added adds a process with the container's settings to the task, changed by change.
 func (b broken) added(ctx context.Context, containerID, execID string, req containerd.ExecTaskRequest, change func(*specs.Process)) (client.Process, error) {
-	if _, err := b.GetContainer(ctx, containerID); err != nil { // also after a restart
-		return nil, err
-	}
 	c, err := b.client.LoadContainer(b.in(ctx), containerID)
 	if err != nil {
 		return nil, err
@@ -103,18 +114,14 @@ func (b broken) added(ctx context.Context, containerID, execID string, req conta
 	}
 	p := *spec.Process
 	p.Args, p.Env, p.Terminal = req.Args, slices.Concat(p.Env, req.Env), req.Terminal
+	p.Cwd = cmp.Or(req.WorkDir, p.Cwd)
 	change(&p)
 	create := cio.NullIO
 	if p.Terminal {
-		create = cio.NewCreator(cio.WithStreams(nil, discard{}, nil), cio.WithTerminal, cio.WithFIFODir(b.dir))
+		create = cio.NewCreator(cio.WithStreams(nil, io.Discard, nil), cio.WithTerminal, cio.WithFIFODir(b.dir))
 	}
 	return task.Exec(b.in(ctx), execID, &p, create)
 }
-
-// discard is output that nobody reads.
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 func execID() string { return strings.ToLower(rand.Text()[:10]) }
 

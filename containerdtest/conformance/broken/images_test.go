@@ -16,10 +16,7 @@ var imageBugs = []bug{
 		service: func(b broken) containerd.Service { return suffixMatches{b} },
 		caught:  []string{"images/images: a name is never satisfied by one that ends like it"},
 		says:    "no error",
-		works: []string{
-			"images/GetImage: every form of a name finds the image stored under the canonical one",
-			"images/GetImage: another tag of the same repository is another image",
-		},
+		works:   []string{"images/GetImage: every form of a name finds the image stored under the canonical one"},
 	},
 	{
 		name:    "GetImage asks for exactly the given name only",
@@ -33,18 +30,16 @@ var imageBugs = []bug{
 		service: func(b broken) containerd.Service { return pullsToGet{b} },
 		caught:  []string{"images/GetImage: an absent image is not pulled"},
 		says:    "no error",
+		may:     []string{"images/images: a name is never satisfied by one that ends like it"},
 		works:   []string{"images/GetImage: an image stored under exactly the given name wins"},
 	},
 	{
 		name:    "PullImage deletes its lease on the caller's context",
 		service: func(b broken) containerd.Service { return leaksLease{b} },
-		caught:  []string{"images/PullImage: a context that ends meanwhile leaves no lease, and the next pull works"},
+		caught:  []string{"images/PullImage: a context that is cancelled during the unpacking leaves no lease, and the next pull works"},
 		says:    "leases are left",
-		works: []string{
-			"images/PullImage: nil options store the image and unpack it into the default snapshotter",
-			"images/PullImage: without Unpack the content is fetched and nothing is unpacked",
-			"images/PullImage: Snapshotter says where Unpack puts the layers",
-		},
+		works:   []string{"images/PullImage: Snapshotter says where Unpack puts the layers"},
+		timing:  true,
 	},
 	{
 		name:    "PullImage takes nil options for the zero value",
@@ -54,6 +49,7 @@ var imageBugs = []bug{
 			"images/PullImage: nil options store the image and unpack it into the default snapshotter",
 		},
 		says:  "nil options did not unpack the image",
+		may:   []string{"containers/", "snapshots/", "all methods/"},
 		works: []string{"images/PullImage: without Unpack the content is fetched and nothing is unpacked"},
 	},
 }
