@@ -59,9 +59,10 @@ type Option func(*Fake)
 // WithVirtualTime lets the fake skip the time that a container's process is
 // given and does not use: StopTask's timeouts, and sleeps of processes, while a
 // call of the library waits for a process and all processes wait for something
-// too (in [Proc.Sleep], in [Proc.NextSignal], in reading or writing a stream, or
-// for a child). A handler that waits for anything else holds time up, and then
-// it passes as usual.
+// too (in [Proc.Sleep], in [Proc.NextSignal], for a child, or for another process
+// of the container that reads or writes a pipe). A process that waits for
+// anything else, such as a client that reads its output or gives it input, holds
+// time up, and then it passes as usual.
 //
 // Without it time passes as usual, and [Fake.Advance] skips some. In no case is
 // this the time of anything else: deadlines of contexts, bounds on requests and

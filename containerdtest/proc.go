@@ -115,13 +115,13 @@ func (p *process) streams() (in io.Reader, out, errs io.Writer) {
 		if given == nil {
 			return nil
 		}
-		return &reader{p, given}
+		return &reader{p, given, f == nil}
 	}
 	write := func(f *os.File, given io.Writer) io.Writer {
 		if f != nil {
 			given = f
 		}
-		return &writer{p, given}
+		return &writer{p, given, f == nil}
 	}
 	return read(p.stdio.stdin, p.in), write(p.stdio.stdout, p.out), write(p.stdio.stderr, p.errs)
 }
@@ -132,16 +132,20 @@ type (
 	reader struct {
 		process *process
 		io.Reader
+		inside bool // a pipe between processes of the container
 	}
 	writer struct {
 		process *process
 		io.Writer
+		inside bool
 	}
 )
 
 // Read reads when the task is not paused.
 func (s *reader) Read(b []byte) (int, error) {
-	defer s.process.block(readyFor(s.Reader, unix.POLLIN)).done()
+	if s.inside { // else a client is the other side, of which nobody knows what it is about to do
+		defer s.process.block(readyFor(s.Reader, unix.POLLIN)).done()
+	}
 	n, err := s.Reader.Read(b)
 	if pauseErr := s.process.awake(context.Background()); err == nil && n == 0 {
 		err = pauseErr
@@ -151,7 +155,9 @@ func (s *reader) Read(b []byte) (int, error) {
 
 // Write writes when the task is not paused.
 func (s *writer) Write(b []byte) (int, error) {
-	defer s.process.block(readyFor(s.Writer, unix.POLLOUT)).done()
+	if s.inside {
+		defer s.process.block(readyFor(s.Writer, unix.POLLOUT)).done()
+	}
 	if err := s.process.awake(context.Background()); err != nil {
 		return 0, err
 	}

@@ -191,7 +191,7 @@ func TestAStartWaitsForReadersOfTheOutput(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "x\n", string(all))
 
-	ctx, cancel := context.WithTimeout(w.ctx, 10*time.Millisecond)
+	ctx, cancel := context.WithTimeout(w.ctx, 500*time.Millisecond)
 	defer cancel()
 	at = fifos(t, "out", "err")
 	_, _, err = (&world{w.Fake, t, w.plain, ctx}).begin(task, "e2", cio.Config{Stdout: at[0], Stderr: at[1]}, "echo", "x")
@@ -215,7 +215,7 @@ func TestAllStreamsAreNeeded(t *testing.T) {
 		_, _, err := w.begin(task, id, config, "echo", "x")
 		assert.Equal(t, failed, errText(err), id)
 	}
-	ctx, cancel := context.WithTimeout(w.ctx, 10*time.Millisecond)
+	ctx, cancel := context.WithTimeout(w.ctx, 500*time.Millisecond)
 	defer cancel()
 	_, _, err := (&world{w.Fake, t, w.plain, ctx}).begin(task, "stdin", cio.Config{Stdin: at[0]}, "echo", "x")
 	require.ErrorContains(t, err, "deadline exceeded", "a real shim hangs")
