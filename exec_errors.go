@@ -58,6 +58,8 @@ var runtimeTexts = []struct {
 	{regexp.MustCompile("exec container process .*`.*`: No such file or directory"), ErrExecutableNotFound},
 	// crun: open executable: Permission denied
 	{regexp.MustCompile(`open executable: (?:Permission denied|Operation not permitted|Is a directory|Not a directory)`), errdefs.ErrPermissionDenied},
+	// crun 1.21: the path `/x` exists but it is not executable: Operation not permitted
+	{regexp.MustCompile("the path `.*` (?:exists but it is not executable|is not a regular file): "), errdefs.ErrPermissionDenied},
 	// crun: exec container process `/x`: Exec format error
 	{regexp.MustCompile("exec container process .*`.*`: (?:Exec format error|Permission denied)"), errdefs.ErrPermissionDenied},
 }

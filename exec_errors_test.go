@@ -34,6 +34,8 @@ func TestRuntimeClass(t *testing.T) {
 		{"OCI runtime create failed: executable file `/nosuch` not found: No such file or directory", ErrExecutableNotFound},
 		{"OCI runtime exec failed: open executable: Permission denied", errdefs.ErrPermissionDenied},
 		{"OCI runtime exec failed: open executable: Operation not permitted", errdefs.ErrPermissionDenied},
+		{"OCI runtime exec failed: the path `/` is not a regular file: Operation not permitted", errdefs.ErrPermissionDenied},
+		{"OCI runtime exec failed: the path `/plain` exists but it is not executable: Operation not permitted", errdefs.ErrPermissionDenied},
 		{"OCI runtime exec failed: chdir: No such file or directory", ErrWorkDirNotFound},
 		{"OCI runtime exec failed: chdir to `/nosuch`: No such file or directory", ErrWorkDirNotFound},
 		{"OCI runtime exec failed: chdir `/etc/plain`: Not a directory", ErrWorkDirNotFound},

