@@ -41,6 +41,7 @@ var snapshotterNames = []string{"overlayfs", "native"}
 // fake's directory, and the machine as their runtime.
 type server struct {
 	graph    *plugingraph.Graph
+	garbage  *collector
 	listener *bufconn.Listener
 	served   chan error
 }
@@ -51,7 +52,12 @@ func startServer(ctx context.Context, dir string, m *machine, intercept *interce
 	if err != nil {
 		return nil, err
 	}
-	set = plugingraph.Replace(set, runtimePlugin(m), differPlugin())
+	scheduler, err := plugingraph.Registered(schedulerPlugin)
+	if err != nil {
+		return nil, err
+	}
+	garbage := &collector{}
+	set = plugingraph.Replace(set, runtimePlugin(m), differPlugin(), collectedBy(garbage, scheduler[0]))
 	for _, name := range snapshotterNames {
 		set = plugingraph.Replace(set, snapshotterPlugin(name))
 	}
@@ -71,7 +77,7 @@ func startServer(ctx context.Context, dir string, m *machine, intercept *interce
 	if err != nil {
 		return nil, err
 	}
-	s := &server{graph: graph, listener: bufconn.Listen(bufferSize), served: make(chan error, 1)}
+	s := &server{graph: graph, garbage: garbage, listener: bufconn.Listen(bufferSize), served: make(chan error, 1)}
 	go func() { s.served <- graph.Serve(s.listener) }()
 	return s, nil
 }
@@ -80,7 +86,11 @@ func startServer(ctx context.Context, dir string, m *machine, intercept *interce
 func (s *server) stop(m *machine) error {
 	m.connect(nil)
 	s.graph.StopServing()
-	return errors.Join(<-s.served, s.graph.Close(), s.closeExchange())
+	scheduler, err := s.graph.Instance(schedulerPlugin)
+	if err == nil {
+		s.garbage.end(scheduler)
+	}
+	return errors.Join(err, <-s.served, s.graph.Close(), s.closeExchange())
 }
 
 // closeExchange ends the goroutine of the event exchange, which has no method
