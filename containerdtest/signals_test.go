@@ -88,24 +88,30 @@ func TestTrappedSignalsArriveInTheirOrder(t *testing.T) {
 func TestAKillTakesAMoment(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	task := w.start("web", "sleep", "3600")
-	exit, err := task.Wait(w.ctx)
-	require.NoError(t, err)
+	for i := 0; ; i++ { // on a busy machine the moment may be over
+		task := w.start(fmt.Sprint("c", i), "sleep", "3600")
+		exit, err := task.Wait(w.ctx)
+		require.NoError(t, err)
+		before := time.Now()
+		require.NoError(t, task.Kill(w.ctx, syscall.SIGKILL))
+		_, deleteErr := task.Delete(w.ctx)
+		atOnce := time.Since(before) < 4*time.Millisecond
 
-	require.NoError(t, task.Kill(w.ctx, syscall.SIGKILL))
-	_, err = task.Delete(w.ctx)
-	require.ErrorContains(t, err, "task must be stopped before deletion: running")
-	assert.True(t, errdefs.IsFailedPrecondition(err))
-
-	before := time.Now()
-	status := received(t, exit)
-	code, at, err := status.Result()
-	require.NoError(t, err)
-	assert.EqualValues(t, 137, code)
-	assert.WithinDuration(t, before, at, time.Second)
-	deleted, err := task.Delete(w.ctx)
-	require.NoError(t, err)
-	assert.EqualValues(t, 137, deleted.ExitCode())
+		status := received(t, exit)
+		code, at, err := status.Result()
+		require.NoError(t, err)
+		assert.EqualValues(t, 137, code)
+		assert.WithinRange(t, at, before, time.Now())
+		if !atOnce {
+			continue
+		}
+		require.ErrorContains(t, deleteErr, "task must be stopped before deletion: running")
+		assert.True(t, errdefs.IsFailedPrecondition(deleteErr))
+		deleted, err := task.Delete(w.ctx)
+		require.NoError(t, err)
+		assert.EqualValues(t, 137, deleted.ExitCode())
+		return
+	}
 }
 
 func TestTheEndOfTheFirstProcessIsThatOfAll(t *testing.T) {
