@@ -205,6 +205,23 @@ func (w *world) await(task client.Task) int {
 	return w.code(exit)
 }
 
+// awaited waits for the end of a task, and returns when the daemon knows.
+func (w *world) awaited(task client.Task) <-chan client.ExitStatus {
+	w.t.Helper()
+	arrived := make(chan struct{}, 10)
+	w.Inject(func(op containerdtest.Op) error {
+		if op.String() == "Tasks/Wait" && !op.After {
+			arrived <- struct{}{}
+		}
+		return nil
+	})
+	defer w.Inject(nil)
+	exit, err := task.Wait(w.ctx)
+	require.NoError(w.t, err)
+	received(w.t, arrived)
+	return exit
+}
+
 // code waits for an exit, and checks that it is one.
 func (w *world) code(exit <-chan client.ExitStatus) int {
 	w.t.Helper()

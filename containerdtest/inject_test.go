@@ -167,8 +167,7 @@ func TestACutConnectionIsThatOfEveryClient(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	task := w.start("web", "pause")
-	exit, err := task.Wait(w.ctx)
-	require.NoError(t, err)
+	exit := w.awaited(task)
 	_, errs := w.subscribe(`topic=="/tasks/exit"`)
 
 	w.Inject(failing("Containers/Create", false, containerdtest.ErrCutConnection))

@@ -15,8 +15,6 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/ctrdkit/containerd/containerdtest"
 )
 
 // errText is the text of an error without what gRPC puts before it.
@@ -95,16 +93,10 @@ func TestACreatedTaskThatIsSignalledOrDeleted(t *testing.T) {
 	require.NoError(t, task.Kill(w.ctx, syscall.SIGKILL))
 	assert.Equal(t, 137, w.code(exit))
 
-	waits := make(chan struct{}, 1)
-	w.Inject(func(op containerdtest.Op) error {
-		if op.String() == "Tasks/Wait" {
-			waits <- struct{}{}
-		}
-		return nil
-	})
-	task, exit = create("deleted")
-	received(t, waits)
-	_, err := task.Delete(w.ctx)
+	task, err := w.create("deleted", "pause").NewTask(w.ctx, cio.NullIO)
+	require.NoError(t, err)
+	exit = w.awaited(task)
+	_, err = task.Delete(w.ctx)
 	require.ErrorContains(t, err, "task must be stopped before deletion: created")
 	r, err := w.plain.TaskService().Delete(w.ctx, &tasks.DeleteTaskRequest{ContainerID: "deleted"})
 	require.NoError(t, err, "the daemon does it")
