@@ -3,9 +3,11 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/errdefs"
 
 	"github.com/ctrdkit/containerd"
@@ -94,12 +96,18 @@ var taskRestartCases = []testCase{
 			_, err := e.Service.ExecTask(ctx, id, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}})
 			return err
 		})
-		e.nextExec(started)
+		execID := e.nextExec(started).GetExecID()
 		e.Restart(e.T)
 		cancel()
-		if err := e.await(done); !isContextEnd(err) {
+		err := e.await(done)
+		if !isContextEnd(err) {
 			e.lost(err)
 			return
+		}
+		e.back()
+		if strings.Contains(err.Error(), execID) { // the daemon was still away: it is killed later
+			_, err := e.Client.TaskService().Wait(e.raw, &tasks.WaitRequest{ContainerID: id, ExecID: execID})
+			e.oneOf(native(err), errdefs.IsNotFound)
 		}
 		e.onlyInit(id)
 	}},
@@ -142,18 +150,19 @@ var taskRestartCases = []testCase{
 	}},
 }
 
-// back returns when the service answers again, for cases that are not about its
-// first calls.
+// back returns when the daemon answers the service and the plain client again,
+// for cases that are not about the first calls.
 func (e *env) back() {
 	e.Helper()
-	for {
-		_, err := e.Service.ListTasks(e.ctx, nil)
-		if err == nil {
-			return
+	for _, ask := range []func() error{
+		func() error { return fails(e.Service.ListTasks(e.ctx, nil)) },
+		func() error { return native(fails(e.Client.Version(e.raw))) },
+	} {
+		err := ask()
+		for errdefs.IsUnavailable(err) {
+			err = ask()
 		}
-		if !errdefs.IsUnavailable(err) {
-			e.Fatalf("the daemon is not back: %v", err)
-		}
+		e.ok(err)
 	}
 }
 
