@@ -110,7 +110,6 @@ func runSuite(t *testing.T, b bug) {
 	conformance.Run(t, func(t *testing.T) conformance.Backend {
 		fake := containerdtest.New(t)
 		namespace := "test-" + strings.ToLower(rand.Text()[:12])
-		fake.Handle(containerdtest.Command("sleep"), diesSlowly(fake.NewClient(), namespace))
 		svc := fake.Open(namespace)
 		return conformance.Backend{
 			Service:     b.service(broken{Service: svc, client: svc.Client(), namespace: namespace, dir: t.TempDir()}),

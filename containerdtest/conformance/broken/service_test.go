@@ -2,15 +2,11 @@ package broken_test
 
 import (
 	"context"
-	"strconv"
-	"time"
 
-	"github.com/containerd/containerd/api/services/tasks/v1"
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
 	"github.com/ctrdkit/containerd"
-	"github.com/ctrdkit/containerd/containerdtest"
 )
 
 // broken is the base of every service with a bug: it replaces a method of a
@@ -42,23 +38,4 @@ func failed(op, id string, err error) error {
 		return nil
 	}
 	return &containerd.Error{Op: op, ID: id, Err: err}
-}
-
-// diesSlowly is a sleep that holds the fake to what a kernel does: a killed
-// process is dead a moment after the kill, and not before it could notice.
-func diesSlowly(c *client.Client, namespace string) containerdtest.Handler {
-	return func(ctx context.Context, p *containerdtest.Proc) int {
-		seconds, err := strconv.ParseFloat(p.Args[1], 64)
-		if err != nil {
-			return 1
-		}
-		if p.Sleep(ctx, time.Duration(seconds*float64(time.Second))) == nil {
-			return 0
-		}
-		own := namespaces.WithNamespace(context.WithoutCancel(ctx), namespace)
-		if _, err := c.TaskService().Wait(own, &tasks.WaitRequest{ContainerID: p.ContainerID, ExecID: p.ExecID}); err != nil {
-			return 1 // the fake is about to end
-		}
-		return 128 + 9 // it is dead: this does not matter
-	}
 }
