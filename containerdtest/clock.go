@@ -13,9 +13,11 @@ const (
 	// quiet is how long nothing may have happened before time is skipped: what
 	// an answer under way needs.
 	quiet = 5 * time.Millisecond
-	// replyTime bounds how long no time is skipped while calls of the library are
-	// about to learn of an exit, or that their time is up.
-	replyTime = 100 * time.Millisecond
+	// answerTime bounds how long no time is skipped because clients are about to
+	// learn of an exit: not all of them say when they have.
+	answerTime = 250 * time.Millisecond
+	// noticeTime is the same for a call of the library whose time is up.
+	noticeTime = 10 * time.Second
 	// settleLimit bounds how long Advance waits for what a timer has set going.
 	settleLimit = time.Second
 )
@@ -33,9 +35,10 @@ type virtualClock struct {
 	check   *time.Timer
 	idle    func() bool
 
-	// Calls that are about to learn something, until then at the latest.
-	answered, elapsed int
-	learned           time.Time
+	// Calls that are about to learn of an exit, or that their time is up, and until
+	// when at the latest.
+	answers, elapsed  int
+	answered, noticed time.Time
 }
 
 type processTimer struct {
@@ -92,7 +95,7 @@ func (c *virtualClock) fire(t *processTimer) {
 		t.fired.Store(true)
 		if t.call {
 			c.elapsed++
-			c.learned = time.Now().Add(replyTime)
+			c.noticed = time.Now().Add(noticeTime)
 		}
 		t.elapsed <- t.due
 	}
@@ -118,7 +121,7 @@ func (c *virtualClock) AwaitProcess() (done func()) {
 	count(1)
 	return func() {
 		c.mu.Lock()
-		c.answered = max(0, c.answered-1)
+		c.answers = max(0, c.answers-1)
 		c.mu.Unlock()
 		count(-1)
 	}
@@ -129,8 +132,8 @@ func (c *virtualClock) AwaitProcess() (done func()) {
 func (c *virtualClock) ended(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.answered += n
-	c.learned = time.Now().Add(replyTime)
+	c.answers += n
+	c.answered = time.Now().Add(answerTime)
 }
 
 // changed says that something has happened, so that it is not the time to skip any.
@@ -160,11 +163,11 @@ func (c *virtualClock) skip() {
 	switch {
 	case c.waits == 0 || len(c.timers) == 0:
 		return
-	case c.answered+c.elapsed > 0 && time.Now().Before(c.learned):
+	case c.answers > 0 && time.Now().Before(c.answered), c.elapsed > 0 && time.Now().Before(c.noticed):
 		c.recheck()
 		return
 	}
-	c.answered, c.elapsed = 0, 0
+	c.answers, c.elapsed = 0, 0
 	c.pass(c.next())
 	c.recheck()
 }

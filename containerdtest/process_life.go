@@ -101,14 +101,21 @@ func (p *process) end(code int) {
 	t.machine.clock.changed()
 }
 
-// endOthers ends all processes but the first, and lets none begin.
+// endOthers ends all processes but the first, and lets none begin. They die at
+// once, so that none does anything about the death of another.
 func (t *task) endOthers() {
 	t.mu.Lock()
 	t.ending = true
 	var others []*process
 	for p := range t.live {
-		if !p.isInit() {
-			others = append(others, p)
+		if p.isInit() {
+			continue
+		}
+		others = append(others, p)
+		p.dying = true
+		p.cancel()
+		if p.stdio != nil {
+			p.stdio.close()
 		}
 	}
 	t.mu.Unlock()
