@@ -105,6 +105,7 @@ type running struct {
 	w         *world
 	exit      <-chan client.ExitStatus
 	in        *io.PipeWriter
+	taken     chan struct{} // closed when the client has passed all input on
 	out, errs *output
 }
 
@@ -143,9 +144,9 @@ func (w *world) process(task client.Task, args ...string) *specs.Process {
 
 func (w *world) streams(opts []cio.Opt) (*running, cio.Creator) {
 	stdin, in := io.Pipe()
-	r := &running{w: w, in: in, out: newOutput(), errs: newOutput()}
+	r := &running{w: w, in: in, taken: make(chan struct{}), out: newOutput(), errs: newOutput()}
 	w.t.Cleanup(func() { in.Close() })
-	opts = append([]cio.Opt{cio.WithStreams(stdin, r.out, r.errs), cio.WithFIFODir(w.t.TempDir())}, opts...)
+	opts = append([]cio.Opt{cio.WithStreams(&input{stdin, r.taken}, r.out, r.errs), cio.WithFIFODir(w.t.TempDir())}, opts...)
 	return r, cio.NewCreator(opts...)
 }
 
@@ -159,6 +160,20 @@ func (r *running) begin(p client.Process) *running {
 	return r
 }
 
+// input closes ended at its end.
+type input struct {
+	io.Reader
+	ended chan struct{}
+}
+
+func (i *input) Read(b []byte) (int, error) {
+	n, err := i.Reader.Read(b)
+	if err != nil {
+		close(i.ended)
+	}
+	return n, err
+}
+
 // write writes to the process's input.
 func (r *running) write(text string) {
 	r.w.t.Helper()
@@ -170,6 +185,7 @@ func (r *running) write(text string) {
 func (r *running) endInput() {
 	r.w.t.Helper()
 	require.NoError(r.w.t, r.in.Close())
+	received(r.w.t, r.taken) // or its end would be seen before it
 	require.NoError(r.w.t, r.CloseIO(r.w.ctx, client.WithStdinCloser))
 }
 

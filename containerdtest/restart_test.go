@@ -96,9 +96,10 @@ func TestWhatIsStoredSurvivesARestart(t *testing.T) {
 	w.RestartDaemon()
 	require.Eventually(t, func() bool { return w.tryStatus("web") == "RUNNING" }, testLimit, pause)
 	assert.Equal(t, "PAUSED", w.status("paused", ""))
-	list, err := w.ListContainers(w.ctx)
-	require.NoError(t, err)
-	assert.Len(t, list, 3)
+	require.Eventually(t, func() bool { // on another connection
+		list, err := w.ListContainers(w.ctx)
+		return err == nil && assert.Len(t, list, 3)
+	}, testLimit, pause)
 	images, err := w.ListImages(w.ctx)
 	require.NoError(t, err)
 	assert.Len(t, images, 1)
