@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
@@ -60,7 +61,7 @@ func opError(ctx context.Context, op, id string, err error) error {
 		return nil
 	}
 	err = native(err)
-	if cause := ctx.Err(); cause != nil && !isContextError(err) && blursContextEnd(err) {
+	if cause := contextEnd(ctx); cause != nil && !isContextError(err) && blursContextEnd(err) {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	return &Error{Op: op, ID: id, Err: err}
@@ -70,6 +71,15 @@ func opError(ctx context.Context, op, id string, err error) error {
 // its context can end in.
 func blursContextEnd(err error) bool {
 	return errdefs.IsUnavailable(err) || errdefs.IsInternal(err) || errdefs.IsAborted(err)
+}
+
+// contextEnd returns ctx's error, also in the moment between its deadline and
+// its own notice of that, in which the daemon and the connection act on it.
+func contextEnd(ctx context.Context) error {
+	if end, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(end) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 func isContextError(err error) bool {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"testing"
+	"time"
 
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
@@ -84,4 +85,16 @@ func TestStopTimeoutIsADeadlineButNotTheContexts(t *testing.T) {
 func TestErrInvalidArgumentIsErrdefsOwn(t *testing.T) {
 	assert.Equal(t, errdefs.ErrInvalidArgument, ErrInvalidArgument)
 	assert.EqualError(t, ErrInvalidArgument, "invalid argument")
+}
+
+// lateContext is one whose deadline has passed, which it has not noticed yet.
+type lateContext struct{ context.Context }
+
+func (lateContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
+
+func TestOpErrorOfADeadlineThatItsContextHasNotNoticed(t *testing.T) {
+	err := opError(lateContext{t.Context()}, "pull image", "x", errdefs.ErrUnavailable)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	err = opError(lateContext{t.Context()}, "pull image", "x", errdefs.ErrNotFound)
+	assert.NotErrorIs(t, err, context.DeadlineExceeded, "a clear answer stays what it is")
 }
