@@ -63,11 +63,21 @@ func (c *cleaner) finish(ctx context.Context, id string) error {
 	if left == nil {
 		return nil
 	}
-	if err := left.undo.run(left.service.scope().context(ctx)); err != nil {
+	err := left.undo.run(left.service.scope().context(ctx))
+	if len(left.undo.steps) > 0 {
 		c.add(id, left.service, left.undo)
+	}
+	if err != nil {
 		return fmt.Errorf("cleaning up after an earlier call: %w", err)
 	}
 	return nil
+}
+
+// holds says whether something is pending for id.
+func (c *cleaner) holds(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pending[id] != nil
 }
 
 func (c *cleaner) work() {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os/exec"
 	"syscall"
 	"time"
 
@@ -42,8 +43,8 @@ type Cmd struct {
 	StopSignal syscall.Signal
 	StopGrace  time.Duration
 	// WaitDelay is how long output is still read that a child of the process
-	// holds open after its end. 0 means 2 seconds, negative until it ends. What
-	// is cut off then is no error: see Exit.OutputCut.
+	// holds open after its end. 0 means 2 seconds, negative until it ends. If
+	// it is cut off then, Exit.OutputCut is set, and Wait returns [ErrOutputCut].
 	WaitDelay time.Duration
 
 	// Exec is the running process, once it was started.
@@ -77,6 +78,11 @@ type ExitError struct {
 	// done with: its beginning and its end, if it was much.
 	Stderr []byte
 }
+
+// ErrOutputCut is wrapped by the error of a command that ended with exit code 0,
+// but whose output was cut off after WaitDelay, since a child of it held it open.
+// It wraps [exec.ErrWaitDelay], and is of the class errdefs.IsDataLoss.
+var ErrOutputCut = fmt.Errorf("output was cut off: %w: %w", exec.ErrWaitDelay, errdefs.ErrDataLoss)
 
 // Error returns the exit code, or the signal, in one line.
 func (e *ExitError) Error() string {
@@ -169,9 +175,9 @@ func (c *Cmd) Start(ctx context.Context) error {
 // process's end is lost.
 //
 // It returns an [ExitError] for an exit code other than 0. If the context of
-// Start ended first, the error is that context's error, and an ExitError as
-// well. Without an ExitError, an error is one of a reader or writer that
-// failed, or of [Exec.Wait].
+// Start ended first, also while output was still read, the error is that
+// context's error, and an ExitError as well. Without an ExitError, an error is
+// one of a reader or writer that failed, of [Exec.Wait], or [ErrOutputCut].
 func (c *Cmd) Wait() error {
 	switch {
 	case c.Exec == nil:
@@ -189,6 +195,9 @@ func (c *Cmd) Wait() error {
 		<-c.finished
 	}
 	if c.Exit.Code == 0 {
+		if c.waitErr == nil && c.Exit.OutputCut && c.copies() {
+			return &Error{Op: "run command", ID: c.containerID, Err: ErrOutputCut}
+		}
 		return c.waitErr
 	}
 	failed := &ExitError{ExecExit: c.Exit}
@@ -199,6 +208,17 @@ func (c *Cmd) Wait() error {
 		return fmt.Errorf("%w (%w)", c.waitErr, failed)
 	}
 	return failed
+}
+
+// copies says whether output goes to a writer of the caller's. A pipe's reader
+// has seen for itself what came, and nobody asked for the error stream's tail.
+func (c *Cmd) copies() bool {
+	for _, w := range []io.Writer{c.Stdout, c.Stderr} {
+		if _, pipe := w.(*outputPipe); w != nil && !pipe {
+			return true
+		}
+	}
+	return false
 }
 
 // finish waits for the exec. The context that ends it is Start's.
@@ -226,6 +246,11 @@ func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
 
 // StdoutPipe returns a pipe from the command's output, to be read to its end
 // before Wait is called. It is to be called before Start.
+//
+// Closing the pipe early discards the rest of the output, and is no error. The
+// process does not notice, unlike one of os/exec: the daemon's shim holds its
+// output open, and there is no SIGPIPE. End the context of Start, or call Signal
+// of Exec, for a process that does not end by itself.
 func (c *Cmd) StdoutPipe() (io.ReadCloser, error) { return c.outputPipe(&c.Stdout) }
 
 // StderrPipe is StdoutPipe for the error stream.

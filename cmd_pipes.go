@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 )
@@ -19,7 +18,7 @@ var _ stoppable = (*inputPipe)(nil)
 func (p *inputPipe) Read(b []byte) (int, error) {
 	n, err := p.PipeReader.Read(b)
 	if errors.Is(err, io.ErrClosedPipe) {
-		err = os.ErrClosed // only stopReading closes this end
+		err = errStopped // only stopReading closes this end
 	}
 	return n, err
 }
@@ -34,6 +33,16 @@ type outputPipe struct {
 }
 
 var _ endingWriter = (*outputPipe)(nil)
+
+// Write discards what has no reader any more: a program that reads only the
+// beginning has not failed.
+func (p *outputPipe) Write(b []byte) (int, error) {
+	n, err := p.PipeWriter.Write(b)
+	if errors.Is(err, io.ErrClosedPipe) {
+		return len(b), nil
+	}
+	return n, err
+}
 
 // streamEnded lets the reader see the end.
 func (p *outputPipe) streamEnded() {

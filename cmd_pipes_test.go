@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -50,7 +50,7 @@ type uncomparable struct{ _ []int }
 func (uncomparable) Write(p []byte) (int, error) { return len(p), nil }
 
 func TestShortWriteIsAnError(t *testing.T) {
-	flow := &outflow{writer: shortWriter{}}
+	flow := &outflow{writer: shortWriter{}, now: time.Now}
 	flow.run(strings.NewReader("text"))
 	assert.ErrorIs(t, flow.err, io.ErrShortWrite)
 }
@@ -64,7 +64,7 @@ func TestAnInputPipeThatIsStoppedHasEnded(t *testing.T) {
 	p := &inputPipe{r}
 	require.NoError(t, p.stopReading())
 	_, err := p.Read(make([]byte, 1))
-	require.ErrorIs(t, err, os.ErrClosed, "which copying takes for the end")
+	require.ErrorIs(t, err, errStopped, "which copying takes for the end")
 	_, err = w.Write([]byte("x"))
 	require.ErrorIs(t, err, io.ErrClosedPipe)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os/exec"
 	"syscall"
 	"testing"
 	"time"
@@ -101,6 +102,53 @@ func TestCommandErrors(t *testing.T) {
 		}
 		assert.Equal(t, test.exit, c.Exit, what)
 	}
+}
+
+func TestCommandWhoseOutputIsCut(t *testing.T) {
+	cut := containerd.ExecExit{OutputCut: true}
+	process := func(req containerd.StartExecRequest) { write(req.Stderr, "early") }
+	for what, set := range map[string]func(c *containerd.Cmd){
+		"stdout": func(c *containerd.Cmd) { c.Stdout = io.Discard },
+		"stderr": func(c *containerd.Cmd) { c.Stderr = io.Discard },
+	} {
+		c := containerd.Command(executor(t, process, cut, nil), "web", "x")
+		set(c)
+		err := c.Run(t.Context())
+		require.ErrorIs(t, err, containerd.ErrOutputCut, what)
+		require.ErrorIs(t, err, exec.ErrWaitDelay, what)
+		assert.True(t, errdefs.IsDataLoss(err), what)
+	}
+	both, err := containerd.Command(executor(t, process, cut, nil), "web", "x").CombinedOutput(t.Context())
+	require.ErrorIs(t, err, containerd.ErrOutputCut)
+	assert.Equal(t, "early", string(both), "what there was")
+
+	require.NoError(t, containerd.Command(executor(t, process, cut, nil), "web", "x").Run(t.Context()), "nobody asked for output")
+	c := containerd.Command(executor(t, func(containerd.StartExecRequest) {}, cut, nil), "web", "x")
+	_, err = c.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, c.Run(t.Context()), "the pipe's reader knows what it has read")
+
+	failed := containerd.ExecExit{OutputCut: true, Code: 1}
+	err = containerd.Command(executor(t, process, failed, nil), "web", "x").Run(t.Context())
+	require.EqualError(t, err, "exit status 1")
+	_, err = containerd.Command(executor(t, process, cut, context.Canceled), "web", "x").CombinedOutput(t.Context())
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestCommandWhosePipeIsClosedEarly(t *testing.T) {
+	x := executor(t, func(req containerd.StartExecRequest) {
+		for range 3 {
+			write(req.Stdout, "line\n")
+		}
+	}, containerd.ExecExit{}, nil)
+	c := containerd.Command(x, "web", "x")
+	out, err := c.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, c.Start(t.Context()))
+	_, err = io.ReadFull(out, make([]byte, 5))
+	require.NoError(t, err)
+	require.NoError(t, out.Close())
+	require.NoError(t, c.Wait(), "as with head -n 1")
 }
 
 func TestCommandThatDoesNotStart(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
@@ -181,10 +182,7 @@ func (s *DefaultService) storeRecord(ctx, lasting context.Context, b *build, u *
 		return nil, err
 	}
 	s.pushRecord(u, b.request.ID, b.origin)
-	stored, err := s.client.ContainerService().Create(lasting, *record)
-	if errdefs.IsAlreadyExists(native(err)) {
-		return nil, fmt.Errorf("container: %w", errdefs.ErrAlreadyExists)
-	}
+	stored, err := s.createRecord(lasting, record, u)
 	if err != nil {
 		return nil, err
 	}
@@ -194,4 +192,26 @@ func (s *DefaultService) storeRecord(ctx, lasting context.Context, b *build, u *
 	}
 	store.open()
 	return c, nil
+}
+
+// createRecord stores a record. One that is in the way may be that of an earlier
+// call, come late; and so may this one if its request is cut short.
+func (s *DefaultService) createRecord(ctx context.Context, record *containers.Container, u *undo) (containers.Container, error) {
+	store := s.client.ContainerService()
+	stored, err := store.Create(ctx, *record)
+	if errdefs.IsAlreadyExists(native(err)) && s.cleaner.holds(record.ID) {
+		if err := s.cleaner.finish(ctx, record.ID); err != nil {
+			return stored, err
+		}
+		stored, err = store.Create(ctx, *record)
+	}
+	switch class := native(err); {
+	case err == nil:
+	case errdefs.IsAlreadyExists(class):
+		return stored, fmt.Errorf("container: %w", errdefs.ErrAlreadyExists)
+	case isContextError(class) || errdefs.IsUnavailable(class):
+		until := s.clock.Now().Add(lateTime)
+		u.expectLate(func() bool { return s.clock.Now().Before(until) })
+	}
+	return stored, err
 }

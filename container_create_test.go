@@ -306,3 +306,37 @@ func TestCreateWaitingForItsTurnEndsWithTheContext(t *testing.T) {
 		})
 	}
 }
+
+// A create whose answer did not come in time takes effect when its call has
+// long taken back what there was.
+func TestCreateThatTakesEffectLateIsTakenBackToo(t *testing.T) {
+	for name, retry := range map[string]bool{"by the cleaner": false, "by a retry": true} {
+		t.Run(name, func(t *testing.T) {
+			d := newDaemon(t)
+			s := d.service()
+			release := make(chan struct{})
+			ctx, cancel := context.WithCancel(t.Context())
+			d.once("Containers/Create", func(request context.Context) error {
+				cancel()
+				<-request.Done()
+				<-release
+				return nil
+			})
+			create := func(ctx context.Context) error {
+				_, err := s.CreateContainer(ctx, CreateContainerRequest{ID: "new", ImageRef: testImage})
+				return err
+			}
+			before := d.state()
+			require.ErrorIs(t, create(ctx), context.Canceled)
+
+			close(release)
+
+			if retry {
+				require.NoError(t, create(t.Context()))
+				require.NoError(t, s.DeleteContainer(t.Context(), "new", nil))
+			}
+			require.NoError(t, s.Close(), "which waits for the cleaner")
+			assert.Equal(t, before, d.state())
+		})
+	}
+}

@@ -14,7 +14,10 @@ import (
 )
 
 // DeleteContainer removes the container id, with its snapshot as opts say. A
-// stopped or never-started task is deleted with it.
+// stopped or never-started task is deleted with it, and so is the log that its
+// tasks have. What else is in the log's directory stays, and the directory then.
+// Output of the task that this process still has to write is waited for, as
+// [DefaultService.DeleteTask] does.
 //
 // It returns a not-found error if the container does not exist, and a
 // failed-precondition error if its task is running or paused, or appears while
@@ -127,7 +130,7 @@ func (s *DefaultService) afterDelete(ctx context.Context, record containers.Cont
 	if err := s.checkNoTask(ctx, record); err != nil {
 		return err
 	}
-	err := removeLog(record)
+	err := s.removeLog(record)
 	if opts.CleanupSnapshot {
 		err = errors.Join(err, s.removeSnapshot(ctx, record))
 	}
@@ -175,8 +178,15 @@ func (s *DefaultService) checkNoTask(ctx context.Context, record containers.Cont
 	if !started {
 		return nil
 	}
-	if _, lost := s.client.ContainerService().Create(ctx, record); lost != nil && !errdefs.IsAlreadyExists(lost) {
+	back, lost := s.client.ContainerService().Create(ctx, record)
+	switch {
+	case errdefs.IsAlreadyExists(lost):
+	case lost != nil:
 		return fmt.Errorf("%w (the container's record could not be written back: %s)", errTaskAppeared, lost.Error())
+	default:
+		if err := s.handOverLog(record, back); err != nil {
+			return fmt.Errorf("%w (the container's log: %s)", errTaskAppeared, err.Error())
+		}
 	}
 	return errTaskAppeared
 }

@@ -26,7 +26,9 @@ type CreateContainerRequest struct {
 	Snapshotter string
 	// Labels are the container's labels. Values are not empty, and key and
 	// value have at most 4096 bytes together. Labels under containerd.io/ and
-	// io.cri-containerd are refused unless the service allows them.
+	// io.cri-containerd are refused unless the service allows them, and always
+	// those under ctrdkit.io/, which are this library's: who clones a container
+	// leaves them out.
 	Labels map[string]string
 	// SpecOpts change the OCI spec after the defaults and the image's settings
 	// have been applied, in order.

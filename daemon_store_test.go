@@ -118,7 +118,7 @@ func (d *daemon) state() []string {
 	defer d.mu.Unlock()
 	list := d.taskStates.list()
 	for id, c := range d.stores.containers {
-		list = append(list, "container "+id+" "+string(c.GetSpec().GetValue()[:min(40, len(c.GetSpec().GetValue()))]))
+		list = append(list, "container "+id+" "+string(c.GetSpec().GetValue()))
 	}
 	for key, info := range d.stores.snapshots {
 		list = append(list, "snapshot "+key+" "+info.GetKind().String())

@@ -35,10 +35,12 @@ type taskStates map[string]*taskState
 
 type taskState struct {
 	*tasktypes.Process
-	deaf   bool          // only SIGKILL ends it
-	undead bool          // not even SIGKILL does
-	exited chan struct{} // closed when it has stopped
-	code   uint32        // how an exec ends when it is started; or 200 to run on
+	deaf    bool          // only SIGKILL ends it
+	undead  bool          // not even SIGKILL does
+	brief   bool          // it ends as soon as somebody waits for it
+	pending uint32        // the signal that arrives when it is resumed, 0 for none
+	exited  chan struct{} // closed when it has stopped
+	code    uint32        // how an exec ends when it is started; or 200 to run on
 }
 
 const runsOn = 200
@@ -166,6 +168,9 @@ func (d *daemon) serveTasks() {
 		case p.Status == stopped:
 			return nil, errdefs.ErrNotFound
 		case p.undead, p.deaf && r.GetSignal() != 9, p.Status == paused && r.GetSignal() != 9:
+			if isFrozen(p.Status) {
+				p.pending = r.GetSignal()
+			}
 		default:
 			p.end(128 + r.GetSignal())
 		}
@@ -176,10 +181,11 @@ func (d *daemon) serveTasks() {
 		switch {
 		case err != nil:
 			return nil, err
-		case p.Status == paused: // what was sent to it arrives
-			p.end(143)
-		default:
+		case p.Status != paused:
 			return nil, errdefs.ErrFailedPrecondition
+		}
+		if p.Status = running; p.pending != 0 {
+			p.end(128 + p.pending)
 		}
 		return &emptypb.Empty{}, nil
 	})).Maybe()
@@ -224,6 +230,9 @@ func (d *daemon) listPids(id string) (*tasksapi.ListPidsResponse, error) {
 func (d *daemon) wait(ctx context.Context, r *tasksapi.WaitRequest) (*tasksapi.WaitResponse, error) {
 	d.mu.Lock()
 	p, err := d.taskStates.find(r.GetContainerID(), r.GetExecID())
+	if err == nil && p.brief {
+		p.end(0)
+	}
 	d.mu.Unlock()
 	if err != nil {
 		return nil, err

@@ -61,7 +61,11 @@ func opError(ctx context.Context, op, id string, err error) error {
 		return nil
 	}
 	err = native(err)
-	if cause := contextEnd(ctx); cause != nil && !isContextError(err) && blursContextEnd(err) {
+	switch cause := contextEnd(ctx); {
+	case cause == nil || errors.Is(err, cause):
+	case isContextError(err): // that of a request which outlived ctx
+		err = fmt.Errorf("%w: %s", cause, err.Error())
+	case blursContextEnd(err):
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	return &Error{Op: op, ID: id, Err: err}

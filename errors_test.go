@@ -74,6 +74,14 @@ func TestErrorOfAnEndedContextIsTheContextsError(t *testing.T) {
 		"an answer that arrived is not the context's end")
 }
 
+// A request that outlives its call's context is cancelled in the end.
+func TestErrorOfARequestThatOutlivedADeadlineIsTheDeadlines(t *testing.T) {
+	err := opError(lateContext{t.Context()}, "op", "", fmt.Errorf("container: %w", context.Canceled))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.NotErrorIs(t, err, context.Canceled)
+	assert.ErrorContains(t, err, "container: ")
+}
+
 func TestStopTimeoutIsADeadlineButNotTheContexts(t *testing.T) {
 	err := opError(t.Context(), "stop task", "a", ErrTaskStopTimeout)
 	assert.ErrorIs(t, err, ErrTaskStopTimeout)

@@ -44,8 +44,9 @@ type ExecTaskResult struct {
 
 // ExecTask runs req.Args in the running task of the container containerID,
 // with the container's environment, user and working directory, and waits for
-// it to exit. Its output has been written when ExecTask returns; what a child
-// that outlives the process writes is read for 2 more seconds.
+// it to exit. Its output has been written when ExecTask returns, however long
+// this process's own streams take to take it; where a child that outlives the
+// process holds the output open, it is waited for 2 more seconds.
 //
 // An exit code is a result, not an error. ExecTask returns a not-found error
 // if the container or the executable does not exist, an invalid-argument error
@@ -53,7 +54,8 @@ type ExecTaskResult struct {
 // permission-denied error for a file that can't be executed, and a
 // failed-precondition error if no task is running; see [ErrExecutableNotFound],
 // [ErrWorkDirNotFound] and [ErrNotRunning]. If ctx ends, the process is
-// killed and removed before ExecTask returns, or the error says that it remains.
+// killed and removed before ExecTask returns, or the error says that it remains;
+// so it is if the process has ended, and its output is still being written.
 func (s *DefaultService) ExecTask(ctx context.Context, containerID string, req ExecTaskRequest) (ExecTaskResult, error) {
 	const op = "exec task"
 	settings := StartExecRequest{Args: req.Args, Env: req.Env, WorkDir: req.WorkDir, Terminal: req.Terminal}

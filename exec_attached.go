@@ -59,7 +59,7 @@ func (x *attachedExec) supervise(ctx context.Context) {
 		x.sentKill.Store(true)
 	}
 	x.exit = x.result(lasting, ended)
-	x.conclude(lasting, cause)
+	x.conclude(lasting, ctx, cause)
 }
 
 // awaitEnd returns nil when the process has ended, or why it is to be killed.
@@ -118,14 +118,14 @@ func (x *attachedExec) end(ctx context.Context, cause error) (exit, error) {
 }
 
 // conclude drains the output of the ended process, removes the exec, and says
-// what there is to say beyond the exit code.
-func (x *attachedExec) conclude(ctx context.Context, cause error) {
-	drained, err := x.run.finish(ctx)
+// what there is to say beyond the exit code. life governs the exec.
+func (x *attachedExec) conclude(ctx, life context.Context, cause error) {
+	drained, err := x.run.finish(ctx, ctx)
 	x.exit.OutputCut = !drained
 	if st := x.run.streams(); st != nil {
 		err = errors.Join(err, st.failure())
 	}
-	if cause := failure(cause); cause != nil {
+	if cause := firstError(failure(cause), x.cutBy(life, drained)); cause != nil {
 		x.err = cause
 		return
 	}
@@ -133,6 +133,15 @@ func (x *attachedExec) conclude(ctx context.Context, cause error) {
 		x.exit, err = ExecExit{}, misfire
 	}
 	x.err = err
+}
+
+// cutBy returns why output is missing, if it is for another reason than that a
+// child held it open for too long.
+func (x *attachedExec) cutBy(life context.Context, drained bool) error {
+	if drained {
+		return nil
+	}
+	return firstError(life.Err(), x.service.closedError())
 }
 
 // failure returns the cause that the exec's user is told.
@@ -157,7 +166,7 @@ func (x *attachedExec) Wait(ctx context.Context) (ExecExit, error) {
 
 // await returns nil when the exec is done with.
 func (x *attachedExec) await(ctx context.Context) error {
-	defer x.service.clock.AwaitProcess()()
+	defer x.service.awaitProcess(x.containerID, x.execID)()
 	select {
 	case <-x.done:
 		return nil

@@ -20,8 +20,9 @@ var (
 	// or group is not in the container's /etc/passwd and /etc/group. It is a
 	// failed-precondition error.
 	ErrUserNotFound error = &classedError{errors.New("user not found"), errdefs.ErrFailedPrecondition}
-	// ErrNotRunning is wrapped by the error of an exec in a container whose task is
-	// not running, or that has none. It is a failed-precondition error.
+	// ErrNotRunning is wrapped by the error of an exec in, or an attachment to, a
+	// container whose task is not running, or that has none. It is a
+	// failed-precondition error.
 	ErrNotRunning error = &classedError{errors.New("container is not running"), errdefs.ErrFailedPrecondition}
 )
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"syscall"
 	"testing"
+	"time"
 
 	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/api/types"
@@ -114,7 +115,7 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 // A writer that is in use when its stream is muted is waited for.
 func TestMutedWriterIsNotUsedAnyMore(t *testing.T) {
 	r, w := io.Pipe()
-	flow := &outflow{writer: w}
+	flow := &outflow{writer: w, now: time.Now}
 	wrote := async(func() error { return flow.write([]byte("x")) })
 	require.Eventually(t, flow.heldUp, patience, waitPause)
 	quiet := flow.mute()

@@ -57,7 +57,11 @@ func (e *executing) run(ctx, lasting context.Context, want stdio) (uint32, error
 	if ended.gone {
 		return 0, fmt.Errorf("%w: %w", errExecGone, errdefs.ErrFailedPrecondition)
 	}
-	if _, err := e.finish(lasting); err != nil {
+	drained, err := e.finish(ctx, lasting)
+	if err == nil && !drained {
+		err = firstError(ctx.Err(), e.service.closedError())
+	}
+	if err != nil {
 		return 0, err
 	}
 	return ended.code, e.misfire(lasting, ended.code)
@@ -163,10 +167,10 @@ func (e *executing) taskEnds(ctx context.Context) bool {
 	return err == nil
 }
 
-// finish drains the output of the ended process and removes its record, and
-// reports whether the output had ended. The exit code is known, so what can't be
-// removed now is the cleaner's.
-func (e *executing) finish(ctx context.Context) (drained bool, err error) {
+// finish drains the output of the ended process until ctx ends, removes its
+// record, and reports whether the output had ended. The exit code is known, so
+// what can't be removed now is the cleaner's.
+func (e *executing) finish(ctx, lasting context.Context) (drained bool, err error) {
 	drained = true
 	if st := e.streams(); st != nil {
 		if drained, err = st.finish(ctx); err != nil {
@@ -174,8 +178,9 @@ func (e *executing) finish(ctx context.Context) (drained bool, err error) {
 		}
 	}
 	e.undo = undo{}
-	if drained && e.delete(ctx) == nil {
-		return true, nil
+	// The shim takes its time to remove an exec whose output a child holds open.
+	if (drained || ctx.Err() != nil || isClosed(e.service.closed)) && e.delete(lasting) == nil {
+		return drained, nil
 	}
 	left := &undo{}
 	left.push("exec "+e.execID, e.delete)

@@ -53,7 +53,8 @@ type StartExecRequest struct {
 	Stdout, Stderr io.Writer
 	// DrainTimeout is how long output is still read after the process has ended,
 	// where a child of it holds the output open; what a writer takes to return is
-	// not counted. 0 means 2 seconds, negative until the output ends.
+	// not counted, unless a child goes on writing more than a pipe can hold. 0
+	// means 2 seconds, negative until the output ends.
 	DrainTimeout time.Duration
 
 	// StopSignal is sent to the process when the context of StartExec ends, and
@@ -175,7 +176,7 @@ func (s *DefaultService) startExec(ctx context.Context, containerID string, req 
 	if req.Detach {
 		life = nil
 	}
-	if err = e.begin(ctx, lasting, life, s.execStdio(req)); err == nil {
+	if err = e.begin(ctx, lasting, life, execStdio(req)); err == nil {
 		handle := &execHandle{
 			service: s, containerID: containerID, execID: e.execID, pid: e.pid,
 			terminal: req.Terminal, oomKills: plan.oomKills,
@@ -194,7 +195,7 @@ func (s *DefaultService) startExec(ctx context.Context, containerID string, req 
 }
 
 // execStdio says how the streams of a request are wired.
-func (s *DefaultService) execStdio(req StartExecRequest) stdio {
+func execStdio(req StartExecRequest) stdio {
 	return stdio{
 		attached: req.Stdin != nil || req.Stdout != nil || req.Stderr != nil,
 		terminal: req.Terminal,
@@ -202,9 +203,15 @@ func (s *DefaultService) execStdio(req StartExecRequest) stdio {
 		stdout:   req.Stdout,
 		stderr:   req.Stderr,
 		drain:    req.DrainTimeout,
-		patient:  true,
-		cut:      s.closed,
 	}
 }
 
 var errServiceClosed = fmt.Errorf("service is closed: %w", errdefs.ErrFailedPrecondition)
+
+// closedError returns errServiceClosed once the service is closed.
+func (s *DefaultService) closedError() error {
+	if isClosed(s.closed) {
+		return errServiceClosed
+	}
+	return nil
+}

@@ -300,9 +300,7 @@ func TestDrainEndsWithTheServiceOrTheContext(t *testing.T) {
 		received(t, x.(*attachedExec).run.wait.done)
 		end(s, cancel)
 		exit, err := x.Wait(t.Context())
-		if err != nil { // the end of the process and of the context were seen at once
-			require.ErrorIs(t, err, map[string]error{"closed": errServiceClosed, "cancelled": context.Canceled}[what], what)
-		}
+		require.ErrorIs(t, err, map[string]error{"closed": errServiceClosed, "cancelled": context.Canceled}[what], what)
 		assert.EqualValues(t, 3, exit.Code, what)
 		assert.True(t, exit.OutputCut, what)
 		cancel()
@@ -336,6 +334,26 @@ func TestReaderThatBlocksHoldsNothing(t *testing.T) {
 	require.NoError(t, stdin.Close())
 	close(r.end)
 	received(t, st.idle)
+}
+
+// closedReader fails as a connection does that somebody has closed.
+type closedReader struct{}
+
+func (closedReader) Read([]byte) (int, error) { return 0, os.ErrClosed }
+
+// Only the end of what a reader has is the end of the input.
+func TestReaderThatIsClosedHasFailed(t *testing.T) {
+	d := newDaemon(t)
+	d.Tasks.EXPECT().CloseIO(mock.Anything, mock.Anything).Return(&emptypb.Empty{}, nil).Maybe()
+	s := d.service()
+	x := startSleeper(t.Context(), t, d, s, func(req *StartExecRequest) { req.Stdin = closedReader{} })
+	st := attachedStreams(t, s)
+	stdin, _, _ := execShim(t, s)
+	received(t, st.fed)
+	d.endExecs(0)
+	_, err := x.Wait(t.Context())
+	require.ErrorIs(t, err, os.ErrClosed)
+	require.NoError(t, stdin.Close())
 }
 
 // A file can be stopped, and is not closed.

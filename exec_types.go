@@ -26,10 +26,11 @@ type Exec interface {
 	// ctx's error, and nothing else happens.
 	//
 	// Together with an exit it returns the error of a reader or writer that
-	// failed, or, if the context of StartExec ended before the process did, that
-	// context's error. Without an exit it returns a not-found error if the exec
-	// was removed before anybody knew how it ended, and a not-found or
-	// permission-denied error if the program turned out not to be one that runs.
+	// failed, or, if the context of StartExec ended before the process did, or
+	// before its output was written, that context's error. Without an exit it
+	// returns a not-found error if the exec was removed before anybody knew how it
+	// ended, and a not-found or permission-denied error if the program turned out
+	// not to be one that runs.
 	Wait(ctx context.Context) (ExecExit, error)
 	// Signal sends a signal to the process, not to its children. It returns a
 	// not-found error if it has ended.

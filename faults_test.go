@@ -14,7 +14,7 @@ import (
 )
 
 // undone are the methods after whose failure everything is as before.
-var undone = []string{"CreateContainer", "CreateContainerFromSnapshot", "StartTask", "ExecTask", "StartExec", "PrepareSnapshot"}
+var undone = []string{"CreateContainer", "CreateContainerFromSnapshot", "StartTask", "LaunchTask", "ExecTask", "StartExec", "PrepareSnapshot", "UpdateResources"}
 
 // goneIsDone are the methods whose goal is that something is gone: when only
 // the answer was lost, a retry finds nothing.
@@ -54,17 +54,20 @@ var faults = map[string]fault{
 // Whatever request of a call goes wrong, and however: the call undoes what it
 // made, says what happened, and an immediate retry succeeds.
 func TestFaultAtEveryRequest(t *testing.T) {
-	var wg sync.WaitGroup
 	for name, m := range methods(t) {
-		for what, f := range faults {
-			for nth := 1; nth <= requestsOf(t, m); nth++ {
-				d := newDaemon(t)
-				s := d.service()
-				where := fmt.Sprintf("%s, request %d %s", name, nth, what)
-				wg.Go(func() { checkFault(t, d, s, name, m, f, nth, where) })
+		t.Run(name, func(t *testing.T) {
+			requests := requestsOf(t, m)
+			var wg sync.WaitGroup
+			for what, f := range faults {
+				for nth := range requests {
+					d := m.daemon(t)
+					s := d.service()
+					where := fmt.Sprintf("request %d %s", nth+1, what)
+					wg.Go(func() { checkFault(t, d, s, name, m, f, nth+1, where) })
+				}
 			}
-		}
-		wg.Wait()
+			wg.Wait()
+		})
 	}
 }
 
@@ -110,7 +113,7 @@ func TestUndoThatFailsIsFinishedByARetry(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := methods(t)[test.method]
-			d := newDaemon(t)
+			d := m.daemon(t)
 			s := d.service()
 			stopClock(s)
 			// Given a call whose last step's answer is lost, and undoing that fails.

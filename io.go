@@ -23,9 +23,7 @@ type stdio struct {
 	stdin          io.Reader // nil: the input is at its end
 	stdout, stderr io.Writer // nil: the shim discards that stream
 
-	drain   time.Duration   // how long output is read on after the end: 0 means drainLimit, negative for ever
-	patient bool            // the time that a writer takes is not part of it
-	cut     <-chan struct{} // ends it; may be nil
+	drain time.Duration // how long output is waited for after the end: 0 means drainLimit, negative for ever
 }
 
 // ownStdio binds a process to this process's own streams.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // copyBuffer is how much of a stream is moved at once.
@@ -15,8 +16,13 @@ var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 // outflow copies one output stream to a writer.
 type outflow struct {
 	writer io.Writer
-	busy   atomic.Bool // the writer has not returned yet
-	err    error       // the writer's
+	now    func() time.Time
+	read   atomic.Int64 // how much was read
+	err    error        // the writer's
+
+	mu    sync.Mutex
+	since time.Time     // when the writer was called that has not returned yet, else zero
+	spent time.Duration // in writers that have returned
 
 	turn  sync.Mutex  // held while the writer is used
 	muted atomic.Bool // it is not used any more
@@ -30,6 +36,7 @@ func (o *outflow) run(r io.Reader) {
 	defer copyBuffers.Put(buffer)
 	for {
 		n, err := r.Read(buffer[:])
+		o.read.Add(int64(n))
 		if n > 0 && o.err == nil {
 			o.err = o.write(buffer[:n])
 		}
@@ -48,13 +55,25 @@ func (o *outflow) write(p []byte) error {
 	if o.muted.Load() {
 		return nil
 	}
-	o.busy.Store(true)
-	defer o.busy.Store(false)
+	defer o.enter()()
 	n, err := o.writer.Write(p)
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
 	}
 	return err
+}
+
+// enter notes that the writer is called, and returns what notes its return.
+func (o *outflow) enter() (leave func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.since = o.now()
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.spent += o.now().Sub(o.since)
+		o.since = time.Time{}
+	}
 }
 
 // mute lets the stream be read on, and discarded. The channel is closed when the
@@ -72,10 +91,29 @@ func (o *outflow) mute() <-chan struct{} {
 
 // heldUp says whether the writer keeps the stream from being read, and may do so.
 func (o *outflow) heldUp() bool {
-	if w, ok := o.writer.(endingWriter); ok && w.givenUp() {
-		return false
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !o.since.IsZero() && !o.unread()
+}
+
+// held returns for how long the writer has kept the stream from being read, until
+// now; 0 if it may not do so.
+func (o *outflow) held(now time.Time) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.unread():
+		return 0
+	case o.since.IsZero():
+		return o.spent
 	}
-	return o.busy.Load()
+	return o.spent + now.Sub(o.since)
+}
+
+// unread says whether the writer is one that has lost its reader.
+func (o *outflow) unread() bool {
+	w, ok := o.writer.(endingWriter)
+	return ok && w.givenUp()
 }
 
 // endingWriter is a writer of this package whose reader sees the stream's end at

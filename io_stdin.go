@@ -12,13 +12,17 @@ import (
 // input is a reader that one goroutine reads and another one can stop.
 type input interface {
 	io.Reader
-	// stop ends a Read that waits, if it can, and all later ones with os.ErrClosed.
+	// stop ends a Read that waits, if it can, and all later ones with errStopped.
 	stop() error
 	// stuck says whether a Read is under way that can't be stopped.
 	stuck() bool
 	// release frees what is held, when nobody reads any more.
 	release() error
 }
+
+// errStopped is the end of an input that nobody reads any more. It is no other's:
+// what a caller's reader fails with is told to the caller.
+var errStopped = errors.New("reading was stopped")
 
 // newInput returns r as an input; nil is one that is at its end.
 func newInput(r io.Reader) (input, error) {
@@ -58,7 +62,11 @@ func (r *stdinReader) Read(p []byte) (int, error) {
 	if err := r.wait(); err != nil {
 		return 0, err
 	}
-	return r.file.Read(p)
+	n, err := r.file.Read(p)
+	if errors.Is(err, os.ErrClosed) {
+		err = io.EOF // as in wait
+	}
+	return n, err
 }
 
 func (r *stdinReader) wait() error {
@@ -78,7 +86,7 @@ func (r *stdinReader) wait() error {
 		case err != nil:
 			return err
 		case fds[1].Revents != 0:
-			return os.ErrClosed
+			return errStopped
 		case fds[0].Revents != 0:
 			return nil
 		}
@@ -127,11 +135,11 @@ type callerInput struct {
 
 func (r *callerInput) Read(p []byte) (int, error) {
 	if !r.enter() {
-		return 0, os.ErrClosed
+		return 0, errStopped
 	}
 	n, err := r.reader.Read(p)
 	if !r.leave() {
-		return 0, os.ErrClosed
+		return 0, errStopped
 	}
 	return n, err
 }

@@ -1,7 +1,6 @@
 package containerd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,16 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/containerd/containerd/api/services/tasks/v1"
-	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/pkg/cio"
-	"github.com/containerd/errdefs"
 )
 
 const (
-	// drainLimit is how long an ended process's output is still read: a child
-	// that outlives it can hold the streams open for ever.
-	drainLimit = 2 * time.Second
 	// releaseLimit is how long released streams are waited for: a copy that is
 	// stuck in writing to this process's own output can't be interrupted.
 	releaseLimit = 250 * time.Millisecond
@@ -55,6 +48,7 @@ type streams struct {
 	done    chan struct{} // closed when everything is released
 
 	startOnce, releaseOnce sync.Once
+	givenUp                atomic.Bool // output that does not end is no longer waited for
 	inputEnded             atomic.Bool // the end of the input has been passed on, or is being
 	inputErr               error       // the reader's; readable when fed is closed
 	feedErr, releaseErr    error
@@ -110,11 +104,11 @@ func (st *streams) copy() {
 		stdout, stderr = locked, locked
 	}
 	if st.pipes.Stdout != nil {
-		st.stdout = &outflow{writer: stdout}
+		st.stdout = st.outflow(stdout)
 		output.Go(func() { st.stdout.run(st.pipes.Stdout) })
 	}
 	if st.pipes.Stderr != nil {
-		st.stderr = &outflow{writer: stderr}
+		st.stderr = st.outflow(stderr)
 		output.Go(func() { st.stderr.run(st.pipes.Stderr) })
 	}
 	all.Go(func() {
@@ -133,135 +127,12 @@ func (st *streams) copy() {
 	}()
 }
 
-// feed copies the input, and passes its end on once the process has been
-// started: the shim holds the FIFO open too, so closing it is not enough.
-func (st *streams) feed() {
-	defer func() { st.feedErr = st.input.release() }()
-	st.inputErr = st.copyInput()
-	if st.ctx.Err() != nil {
-		return
-	}
-	select {
-	case <-st.started:
-	case <-st.ctx.Done():
-		return
-	}
-	if st.inputEnded.Swap(true) {
-		return
-	}
-	if st.config.Terminal {
-		// Closing the shim's end would hang the terminal up.
-		if _, err := io.WriteString(st.pipes.Stdin, endOfTransmission); err != nil {
-			return // the process has ended
-		}
-		return
-	}
-	if err := st.pipes.Stdin.Close(); err != nil {
-		return
-	}
-	st.closeInput()
-}
-
-// copyInput copies until the input ends or the process takes no more, and
-// returns the reader's error.
-func (st *streams) copyInput() error {
-	buffer := copyBuffers.Get().(*[copyBuffer]byte)
-	defer copyBuffers.Put(buffer)
-	for {
-		n, err := st.input.Read(buffer[:])
-		if n > 0 {
-			if _, err := st.pipes.Stdin.Write(buffer[:n]); err != nil {
-				return nil // there is no reader any more
-			}
-		}
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed):
-			return nil
-		case err != nil:
-			return err
-		}
-	}
-}
-
-// closeInput makes the shim close its end of stdin. Any error but a lost
-// connection means that there is no process to read it any more.
-func (st *streams) closeInput() {
-	for {
-		err := st.service.closeIO(st.ctx, st.containerID, st.execID)
-		if err == nil || !errdefs.IsUnavailable(err) {
-			return
-		}
-		if st.service.pause(st.ctx, waitPause) != nil {
-			return
-		}
-	}
-}
-
-func (s *DefaultService) closeIO(ctx context.Context, containerID, execID string) error {
-	_, err := s.client.TaskService().CloseIO(ctx, &tasks.CloseIORequest{ContainerID: containerID, ExecID: execID, Stdin: true})
-	return native(err)
-}
-
-// endInput ends the input now, whatever its reader does.
-func (st *streams) endInput(ctx context.Context) error {
-	if st.input == nil || st.inputEnded.Swap(true) {
-		return nil
-	}
-	if err := st.input.stop(); err != nil {
-		return err
-	}
-	if st.config.Terminal {
-		_, err := io.WriteString(st.pipes.Stdin, endOfTransmission)
-		return err
-	}
-	if err := ignoreClosed(st.pipes.Stdin.Close()); err != nil {
-		return err
-	}
-	return st.service.closeIO(ctx, st.containerID, st.execID)
+func (st *streams) outflow(w io.Writer) *outflow {
+	return &outflow{writer: w, now: st.service.clock.Now}
 }
 
 // begin tells the streams that their process has been started.
 func (st *streams) begin() { st.startOnce.Do(func() { close(st.started) }) }
-
-// finish reads what the ended process has left in its output, for as long as
-// is wanted or until ctx ends, and releases everything. It reports whether the
-// output had ended.
-func (st *streams) finish(ctx context.Context) (drained bool, err error) {
-	for st.draining(ctx) {
-		continue
-	}
-	select {
-	case <-st.drained:
-		drained = true
-	default:
-	}
-	return drained, st.Close()
-}
-
-// draining waits for the end of the output, for as long as a child of the
-// process may hold it open. It is to go on if it was a writer that took the time.
-func (st *streams) draining(ctx context.Context) (more bool) {
-	var limit <-chan time.Time
-	if st.want.drain >= 0 {
-		elapsed, release := st.service.clock.NewTimer(cmp.Or(st.want.drain, drainLimit))
-		defer release()
-		limit = elapsed
-	}
-	select {
-	case <-st.drained:
-	case <-st.done:
-	case <-st.want.cut:
-	case <-limit:
-		return st.want.patient && st.heldUp()
-	case <-ctx.Done():
-	}
-	return false
-}
-
-// heldUp says whether a writer keeps the output from being read.
-func (st *streams) heldUp() bool {
-	return st.stdout != nil && st.stdout.heldUp() || st.stderr != nil && st.stderr.heldUp()
-}
 
 // failure returns what the readers and writers of released streams have failed
 // with. Of those that have not returned nothing is known.
@@ -293,10 +164,8 @@ func (st *streams) mute() error {
 	if st.input != nil {
 		err = st.input.stop()
 	}
-	for _, flow := range []*outflow{st.stdout, st.stderr} {
-		if flow != nil {
-			st.await(flow.mute(), releaseLimit)
-		}
+	for _, flow := range st.outflows() {
+		st.await(flow.mute(), releaseLimit)
 	}
 	return err
 }
@@ -359,18 +228,4 @@ func ignoreClosed(err error) error {
 		return nil
 	}
 	return err
-}
-
-// endStreams ends the streams of a deleted task, if they are ours: those of
-// this process are drained first, of another process's only the FIFOs remain.
-func endStreams(ctx context.Context, p *tasktypes.Process) error {
-	dir := fifoDirOf(p)
-	if dir == "" {
-		return nil
-	}
-	if st, ok := attachments.Load(dir); ok {
-		_, err := st.(*streams).finish(ctx)
-		return err
-	}
-	return removeFIFODir(dir)
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	tasktypes "github.com/containerd/containerd/api/types/task"
@@ -46,6 +47,23 @@ func TestTaskOwnerIsOnlyWhoeverLeftOurMark(t *testing.T) {
 	for _, stdout := range []string{"", "/dev/null", "file:///dev/null", "file:///dev/null?" + extensionOrigin, sinkPrefix, sinkPrefix + "a/b", "/run/fifos/stdout"} {
 		_, ours := taskOwner(&tasktypes.Process{Stdout: stdout, Stderr: stdout})
 		assert.False(t, ours, "%s", stdout)
+	}
+}
+
+func TestMarkedPathsLeadThroughADirectoryAnywhere(t *testing.T) {
+	_, s, _ := mocked(t)
+	for _, base := range []string{"/run", "/root", "/root/root", "/a/root/b"} {
+		dir := filepath.Join(base, s.fifoDirPrefix()+"ABCDEFGH")
+		for _, target := range []string{"/var/log/out", "/root/out", "/root/root/root", "/x/root/y", ""} {
+			gotDir, got, ok := parseMarkedPath(markedPath(dir, target))
+			assert.True(t, ok, "%s in %s", target, dir)
+			assert.Equal(t, dir, gotDir, target)
+			assert.Equal(t, target, got, dir)
+		}
+	}
+	for _, path := range []string{"", "/root/", "/root/out", "/run/root/out", "/root/root/root/"} {
+		_, _, ok := parseMarkedPath(path)
+		assert.False(t, ok, path)
 	}
 }
 
@@ -152,7 +170,7 @@ func TestDrainIsBounded(t *testing.T) {
 
 func TestOutputIsReadOnWhenItCanNotBeWritten(t *testing.T) {
 	r := strings.NewReader(strings.Repeat("x", 3*copyBuffer))
-	(&outflow{writer: failingWriter{}}).run(r)
+	(&outflow{writer: failingWriter{}, now: time.Now}).run(r)
 	assert.Zero(t, r.Len())
 }
 
@@ -170,7 +188,7 @@ func TestStdinReaderCanBeStopped(t *testing.T) {
 		ended <- err
 	}()
 	require.NoError(t, r.stop())
-	require.ErrorIs(t, <-ended, os.ErrClosed)
+	require.ErrorIs(t, <-ended, errStopped)
 	require.NoError(t, errors.Join(r.release(), input.Close()))
 }
 
@@ -202,7 +220,7 @@ func TestEndStreamsLeavesForeignFIFOs(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "stdout")
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	require.NoError(t, endStreams(t.Context(), &tasktypes.Process{Stdout: path}))
+	require.NoError(t, endStreams(&tasktypes.Process{Stdout: path}))
 	assert.FileExists(t, path)
 }
 

@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// watchers are the goroutines that end the streams of attached tasks.
+// watchers are the goroutines that end the streams of attached tasks, and the
+// attachments.
 type watchers struct {
 	mu     sync.Mutex
 	closed bool

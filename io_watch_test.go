@@ -178,7 +178,7 @@ func TestDeleteTaskRemovesTheFIFOsOfAnotherProcess(t *testing.T) {
 func TestDeleteTaskThatCanNotRemoveTheFIFOsSaysSo(t *testing.T) {
 	dir := leftDir(t, daemonless(), t.TempDir())
 	require.NoError(t, os.WriteFile(dir+"/theirs", nil, 0o600))
-	err := endStreams(t.Context(), &tasktypes.Process{Stdout: dir + "/stdout"})
+	err := endStreams(&tasktypes.Process{Stdout: dir + "/stdout"})
 	assert.ErrorContains(t, err, dir)
 }
 

@@ -2,13 +2,10 @@ package containerd
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/containerd/errdefs"
 
 	"github.com/ctrdkit/containerd/internal/logfile"
 )
@@ -17,13 +14,16 @@ import (
 // everything that there is now.
 type LogsOptions struct {
 	// Follow goes on with what the task writes, and ends by itself when the task
-	// has ended and everything was delivered.
+	// has ended, or Until has passed, and everything was delivered. Without it the
+	// reading ends where the log did when it began.
 	Follow bool
 	// Tail is the number of lines at the end of the log to begin with; 0 means
-	// all, a negative number means none, only what comes from now on.
+	// all, a negative number means none, only what comes from now on. Lines are
+	// whole, also those that were written in parts; what has no end yet counts too.
 	Tail int
 	// Since and Until bound the time at which entries were logged, both
-	// inclusive; the zero time means no bound.
+	// inclusive; the zero time means no bound. Times are not in order where
+	// somebody has set the machine's clock.
 	Since, Until time.Time
 	// Stream chooses "stdout" or "stderr"; "" means both.
 	Stream string
@@ -41,8 +41,10 @@ type LogEntry struct {
 	// Partial says that Data is not the end of a line: the next entry of the
 	// stream goes on with it, unless that is where the stream ended.
 	Partial bool `json:"partial,omitempty"`
-	// Lost is the number of bytes that could not be logged here, for want of
-	// space. Such an entry has no Stream and no Data.
+	// Lost is the number of bytes that are missing here, at least. They could not
+	// be logged, for want of space, which is counted; or they were removed, by
+	// rotation or by somebody, before this reader got to them, and Lost is 1. Such
+	// an entry has no Stream and no Data.
 	Lost int64 `json:"lost,omitempty"`
 }
 
@@ -50,11 +52,13 @@ type LogEntry struct {
 // was written, over all tasks that were started with [LogIO]. Everything that a
 // task wrote before the iteration begins is in it, also if the logger was
 // behind. Rotation while it is read loses nothing but files that are removed
-// before the reader gets to them.
+// before the reader gets to them, and an entry with Lost is in their place.
 //
 // The sequence ends with an error if something fails: not-found if the container
 // does not exist, failed-precondition if it has no log, invalid-argument for bad
-// options, ctx's error when that ends. It can be iterated more than once.
+// options, ctx's error when that ends. If it can't be told any more whether the
+// task runs, a follower gets what there is and that error. It can be iterated
+// more than once.
 func (s *DefaultService) Logs(ctx context.Context, containerID string, opts *LogsOptions) iter.Seq2[LogEntry, error] {
 	const op = "read logs"
 	if opts == nil {
@@ -79,11 +83,11 @@ func (s *DefaultService) logs(ctx context.Context, id string, opts LogsOptions, 
 	}
 	ctx, cancel := s.untilClosed(ctx)
 	defer cancel()
-	log, stop, err := s.openLog(ctx, id, opts)
+	log, err := s.openLog(ctx, id, opts)
 	if err != nil {
 		return err
 	}
-	defer stop()
+	defer log.stop()
 	for e, err := range log.All(ctx) {
 		if err != nil {
 			return err
@@ -92,7 +96,7 @@ func (s *DefaultService) logs(ctx context.Context, id string, opts LogsOptions, 
 			return nil
 		}
 	}
-	return nil
+	return log.waitError()
 }
 
 func (o LogsOptions) check() error {
@@ -105,31 +109,61 @@ func (o LogsOptions) check() error {
 	return nil
 }
 
-// openLog opens a container's log. A follower ends with the task that runs now;
-// stop ends the wait for it.
-func (s *DefaultService) openLog(ctx context.Context, id string, opts LogsOptions) (_ *logfile.Log, stop func(), err error) {
+// openedLog is a log, and for a follower the wait for its task's end.
+type openedLog struct {
+	*logfile.Log
+	wait    *waiting // nil without Follow
+	release func()   // of the timer for Until
+}
+
+// stop ends the wait.
+func (l *openedLog) stop() {
+	l.release()
+	if l.wait != nil {
+		l.wait.stop()
+	}
+}
+
+// waitError returns why the wait has failed. A wait that goes on has not.
+func (l *openedLog) waitError() error {
+	if l.wait == nil {
+		return nil
+	}
+	select {
+	case <-l.wait.done:
+		return l.wait.err
+	default:
+		return nil
+	}
+}
+
+// openLog opens a container's log. A follower ends with the task that runs now.
+// The caller calls stop.
+func (s *DefaultService) openLog(ctx context.Context, id string, opts LogsOptions) (_ *openedLog, err error) {
 	record, err := s.load(ctx, id)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	dir := record.Labels[labelLogDir]
-	if dir == "" {
-		return nil, nil, fmt.Errorf("no task of the container was started with LogIO: %w", errdefs.ErrFailedPrecondition)
+	dir, err := s.logOf(record)
+	if err != nil {
+		return nil, err
 	}
 	read := logfile.ReadOptions{
 		Follow: opts.Follow, Tail: opts.Tail, Since: opts.Since, Until: opts.Until, Only: logfile.Stream(opts.Stream),
 	}
-	stop = func() {}
+	l := &openedLog{release: func() {}}
 	if opts.Follow {
-		w := s.startWait(ctx, id, "")
-		read.Ended, stop = w.done, w.stop
+		l.wait = s.startWait(ctx, id, "")
+		read.Ended = l.wait.done
+		if !opts.Until.IsZero() { // the machine's time, as the log's is
+			read.Passed, l.release = s.clock.NewTimer(time.Until(opts.Until))
+		}
 	}
-	log, err := logfile.Open(ctx, dir, read)
-	if err != nil {
-		stop()
-		return nil, nil, err
+	if l.Log, err = logfile.Open(ctx, dir, read); err != nil {
+		l.stop()
+		return nil, err
 	}
-	return log, stop, nil
+	return l, nil
 }
 
 func logEntry(e logfile.Entry) LogEntry {
@@ -143,9 +177,6 @@ func logEntry(e logfile.Entry) LogEntry {
 	return LogEntry{Time: e.Time, Lost: lost}
 }
 
-// errClosedService is the cause of contexts that end with the service.
-var errClosedService = fmt.Errorf("service is closed: %w", errdefs.ErrFailedPrecondition)
-
 // untilClosed returns a context that also ends when the service is closed.
 func (s *DefaultService) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -154,7 +185,7 @@ func (s *DefaultService) untilClosed(ctx context.Context) (context.Context, cont
 		defer close(ended)
 		select {
 		case <-s.closed:
-			cancel(errClosedService)
+			cancel(errServiceClosed)
 		case <-ctx.Done():
 		}
 	}()

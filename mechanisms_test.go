@@ -158,6 +158,8 @@ func TestValidation(t *testing.T) {
 		"id with dots":      checkID("field", ".."),
 		"id too long":       checkID("field", strings.Repeat("x", 77)),
 		"reserved label":    checkLabels("field", map[string]string{"containerd.io/x": "y"}, false),
+		"our own label":     checkLabels("field", map[string]string{labelLogDir: "/victim"}, false),
+		"our own, always":   checkLabels("field", map[string]string{labelLogDir: "/victim"}, true),
 		"CRI label":         checkLabels("field", map[string]string{"io.cri-containerd.x": "y"}, false),
 		"empty label value": checkLabels("field", map[string]string{"k": ""}, false),
 		"empty label key":   checkLabels("field", map[string]string{"": "v"}, false),

@@ -16,12 +16,14 @@ type callOf = grpcmock.Call
 // a service that was not used before.
 func requestsOf(t *testing.T, m method) int {
 	t.Helper()
-	d := newDaemon(t)
+	d := m.daemon(t)
 	require.NoError(t, m.do(t.Context(), d.service()))
 	return len(d.Calls())
 }
 
-// methods are the 19 methods of Service, and those of Inspector and Executor.
+// methods are the methods of Engine that take a context. All of them can be
+// here: those of Connection, which are not, make no request. Sequences enter
+// through their first error.
 func methods(t *testing.T) map[string]method {
 	t.Helper()
 	ms := map[string]method{}
@@ -38,6 +40,10 @@ func methods(t *testing.T) map[string]method {
 		return err
 	}}
 	addExecMethods(ms)
+	addLaunchMethods(ms)
+	addLogMethods(ms)
+	addControlMethods(ms)
+	addMonitorMethods(ms)
 	return ms
 }
 

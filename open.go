@@ -25,8 +25,8 @@ const (
 	pingTimeout = 3 * time.Second
 	// maxBackoff bounds how long a lost connection waits before it dials again.
 	maxBackoff = time.Second
-	// reconnectGrace is how long a call waits for a connection that was in
-	// back-off: a local daemon that is up answers well within it.
+	// reconnectGrace is how long a call waits for a lost connection to come
+	// back: a local daemon that is up answers well within it.
 	reconnectGrace = 250 * time.Millisecond
 )
 
@@ -90,14 +90,18 @@ func socketPath(address string) (string, error) {
 }
 
 func dial(address string) (*containerd.Client, error) {
+	return containerd.New(address, containerd.WithDialOpts([]grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(connectParams()),
+		grpc.WithContextDialer(dialer.ContextDialer),
+	}))
+}
+
+func connectParams() grpc.ConnectParams {
 	retry := backoff.DefaultConfig
 	retry.BaseDelay = 50 * time.Millisecond
 	retry.MaxDelay = maxBackoff
-	return containerd.New(address, containerd.WithDialOpts([]grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: pingTimeout}),
-		grpc.WithContextDialer(dialer.ContextDialer),
-	}))
+	return grpc.ConnectParams{Backoff: retry, MinConnectTimeout: pingTimeout}
 }
 
 // Client returns the underlying containerd client, for what this package does
@@ -127,10 +131,10 @@ func (s *DefaultService) version(ctx context.Context) error {
 
 // Close waits for the clean-up of failed calls, at most 30 seconds, and
 // releases what the service holds: idle registry connections, the streams of
-// tasks started with UseStdio, and the connection to the daemon if the service
-// came from [Open]. Calls after Close fail with a failed-precondition error;
-// running containers and handles are not touched. It is idempotent. Its error
-// says what was left behind, if anything.
+// tasks started with UseStdio, attachments, and the connection to the daemon if
+// the service came from [Open]. Calls after Close fail with a
+// failed-precondition error; running containers and handles are not touched. It
+// is idempotent. Its error says what was left behind, if anything.
 func (s *DefaultService) Close() error {
 	s.closeOnce.Do(func() {
 		close(s.closed)
@@ -165,13 +169,21 @@ func (s *DefaultService) begin(ctx context.Context) (context.Context, error) {
 }
 
 // wakeConnection ends the back-off of a lost connection and waits briefly for
-// it, so that the first call after a daemon's restart succeeds.
+// it, so that the first call after a daemon's restart succeeds. A dial under
+// way may have begun before the daemon was back: it too is waited for, and the
+// one after it.
 func (s *DefaultService) wakeConnection(ctx context.Context) {
 	conn := s.conn()
-	if conn == nil || conn.GetState() != connectivity.TransientFailure {
+	if conn == nil {
 		return
 	}
-	conn.ResetConnectBackoff()
+	switch conn.GetState() {
+	case connectivity.TransientFailure:
+		conn.ResetConnectBackoff()
+	case connectivity.Connecting:
+	default:
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, reconnectGrace)
 	defer cancel()
 	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {

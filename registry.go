@@ -25,6 +25,7 @@ type registry struct {
 	once      sync.Once
 	transport *http.Transport
 	resolver  remotes.Resolver
+	reach     func(host string) error // nil if every registry may be asked
 }
 
 func (r *registry) get(configured remotes.Resolver) remotes.Resolver {
@@ -36,14 +37,26 @@ func (r *registry) get(configured remotes.Resolver) remotes.Resolver {
 		r.transport = docker.DefaultHTTPTransport(nil)
 		client := &http.Client{Transport: r.transport}
 		r.resolver = docker.NewResolver(docker.ResolverOptions{
-			Hosts: docker.ConfigureDefaultRegistries(
+			Hosts: r.within(docker.ConfigureDefaultRegistries(
 				docker.WithClient(client),
 				docker.WithPlainHTTP(docker.MatchLocalhost),
 				docker.WithAuthorizer(docker.NewDockerAuthorizer(docker.WithAuthClient(client))),
-			),
+			)),
 		})
 	})
 	return r.resolver
+}
+
+// within keeps to the registries that may be asked.
+func (r *registry) within(hosts docker.RegistryHosts) docker.RegistryHosts {
+	return func(host string) ([]docker.RegistryHost, error) {
+		if r.reach != nil {
+			if err := r.reach(host); err != nil {
+				return nil, err
+			}
+		}
+		return hosts(host)
+	}
 }
 
 func (r *registry) close() {

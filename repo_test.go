@@ -144,11 +144,11 @@ func TestReadmeShowsTheHelloProgram(t *testing.T) {
 func TestDocumentsQuoteCodeThatIsTested(t *testing.T) {
 	for doc, sources := range map[string][]string{
 		"README.md":       {"examples/hello/main.go", "examples/reconciler/testdata/downstream/*.go"},
-		"docs/TESTING.md": {"examples/reconciler/*.go"},
+		"docs/TESTING.md": {"examples/reconciler/*.go", "examples/reconciler/testdata/suite/*.go"},
 	} {
 		text, err := os.ReadFile(doc)
 		require.NoError(t, err)
-		assert.Less(t, strings.Count(string(text), "\n"), 200, "lines of %s", doc)
+		assert.Less(t, strings.Count(string(text), "\n"), 250, "lines of %s", doc)
 		code := "\n"
 		for _, pattern := range sources {
 			files, err := filepath.Glob(pattern)

@@ -30,15 +30,29 @@ var requestLimits = map[string]int{
 	"ListTasks":                   1,
 	"SnapshotMounts":              1,
 	"Ping":                        1,
+	"WaitTask":                    3,
+	"LaunchTask":                  4,
+	"RestartTask":                 10,
+	"Logs":                        1,
+	"AttachTask":                  2,
+	"SignalTask":                  2,
+	"PauseTask":                   1,
+	"ResumeTask":                  1,
+	"ListProcesses":               2,
+	"UpdateResources":             3,
+	"TaskMetrics":                 1,
+	"WatchMetrics":                4, // one sample
+	"WatchOOM":                    4,
 }
 
 func TestRequestsPerOperation(t *testing.T) {
 	all := methods(t)
 	for name, limit := range requestLimits {
 		t.Run(name, func(t *testing.T) {
-			d := newDaemon(t)
+			d := all[name].daemon(t)
 			s := d.service()
 			warm(t, s)
+			stopClock(s) // no request is repeated for want of time
 			d.Reset()
 			require.NoError(t, all[name].do(t.Context(), s))
 			assert.LessOrEqual(t, len(d.Calls()), limit, "%v", d.methods())

@@ -150,6 +150,7 @@ func init() {
 			s.clock, s.cleaner.clock = c, c
 		}
 		s.stdioDir, s.logDir = settings.StdioDir, settings.LogDir
+		s.registry.reach = settings.Reach
 	}
 	seam.FIFODirs = func(service any) []string { return service.(*DefaultService).fifoDirs() }
 }

@@ -29,9 +29,9 @@ type controlled struct {
 	updates   []specs.LinuxResources
 }
 
-func newControlled(t *testing.T) *controlled {
-	t.Helper()
-	c := &controlled{daemon: newDaemon(t)}
+// control makes the daemon a controlled one.
+func control(d *daemon) *controlled {
+	c := &controlled{daemon: d}
 	state := func(id string) (*taskState, error) {
 		if c.stores.containers[id] == nil {
 			return nil, errdefs.ErrNotFound
@@ -50,11 +50,6 @@ func newControlled(t *testing.T) *controlled {
 			p.Status = paused
 			return &emptypb.Empty{}, nil
 		})).Maybe()
-	c.Tasks.ExpectedCalls = slices.DeleteFunc(c.Tasks.ExpectedCalls, func(e *mock.Call) bool { return e.Method == "ListPids" })
-	c.Tasks.EXPECT().ListPids(mock.Anything, mock.Anything).RunAndReturn(serve(c.daemon, "Tasks/ListPids",
-		func(*tasksapi.ListPidsRequest) (*tasksapi.ListPidsResponse, error) {
-			return &tasksapi.ListPidsResponse{Processes: c.processes}, nil
-		})).Maybe()
 	c.Tasks.EXPECT().Update(mock.Anything, mock.Anything).RunAndReturn(serve(c.daemon, "Tasks/Update",
 		func(r *tasksapi.UpdateTaskRequest) (*emptypb.Empty, error) {
 			p, err := state(r.GetContainerID())
@@ -64,11 +59,23 @@ func newControlled(t *testing.T) *controlled {
 			case p.Status == stopped:
 				return nil, errUnclassed
 			}
-			assert.Equal(t, "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources", r.GetResources().GetTypeUrl())
+			assert.Equal(c.t, "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources", r.GetResources().GetTypeUrl())
 			var limits specs.LinuxResources
-			assert.NoError(t, json.Unmarshal(r.GetResources().GetValue(), &limits))
+			assert.NoError(c.t, json.Unmarshal(r.GetResources().GetValue(), &limits))
 			c.updates = append(c.updates, limits)
 			return &emptypb.Empty{}, nil
+		})).Maybe()
+	return c
+}
+
+// newControlled is a controlled daemon whose processes the test lists.
+func newControlled(t *testing.T) *controlled {
+	t.Helper()
+	c := control(newDaemon(t))
+	c.Tasks.ExpectedCalls = slices.DeleteFunc(c.Tasks.ExpectedCalls, func(e *mock.Call) bool { return e.Method == "ListPids" })
+	c.Tasks.EXPECT().ListPids(mock.Anything, mock.Anything).RunAndReturn(serve(c.daemon, "Tasks/ListPids",
+		func(*tasksapi.ListPidsRequest) (*tasksapi.ListPidsResponse, error) {
+			return &tasksapi.ListPidsResponse{Processes: c.processes}, nil
 		})).Maybe()
 	return c
 }

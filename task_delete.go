@@ -24,6 +24,11 @@ type DeleteTaskOptions struct {
 // without opts.Force, a failed-precondition error if the task is running,
 // pausing or paused; nothing is changed then. If ctx ends, a killed task may
 // be left stopped; a retry removes it.
+//
+// The output of a task with [StreamIO] or [StdIO] of this service has been
+// written when DeleteTask returns nil. A writer that is slow is waited for until
+// ctx ends; then the task stays, stopped, and no output is lost. One that never
+// returns keeps the task until the service is closed.
 func (s *DefaultService) DeleteTask(ctx context.Context, containerID string, opts *DeleteTaskOptions) error {
 	const op = "delete task"
 	if opts == nil {
@@ -39,14 +44,21 @@ func (s *DefaultService) DeleteTask(ctx context.Context, containerID string, opt
 	return opError(ctx, op, containerID, err)
 }
 
-// deleteTask deletes the task it finds. It gives the lock up while it waits
-// for a killed task to exit, and looks again when it has it back.
+// deleteTask deletes the task it finds. It gives the lock up while it waits for a
+// killed task to exit, or for a writer of its output, and looks again when it has
+// it back.
 func (s *DefaultService) deleteTask(ctx context.Context, id string, force bool) error {
 	var killed *tasktypes.Process
 	for {
 		p, err := s.deleteEnded(ctx, id, killed)
 		if err != nil || p == nil {
 			return err
+		}
+		if p.GetStatus() == tasktypes.Status_STOPPED {
+			if err := s.drainStreams(ctx, p); err != nil {
+				return err
+			}
+			continue
 		}
 		if p.GetStatus() != tasktypes.Status_CREATED && !force {
 			return wrongState(p.GetStatus())
@@ -58,9 +70,10 @@ func (s *DefaultService) deleteTask(ctx context.Context, id string, force bool) 
 	}
 }
 
-// deleteEnded deletes the task if it has stopped. Otherwise it returns the
-// process that has to be killed first. After a kill, a task that is gone, or
-// that is not the killed one any more, is what was asked for.
+// deleteEnded deletes the task if it has stopped and its output was written.
+// Otherwise it returns the process that has to be waited for first. After a kill,
+// a task that is gone, or that is not the killed one any more, is what was asked
+// for.
 func (s *DefaultService) deleteEnded(ctx context.Context, id string, killed *tasktypes.Process) (*tasktypes.Process, error) {
 	unlock, err := s.lockID(ctx, id)
 	if err != nil {
@@ -84,6 +97,9 @@ func (s *DefaultService) deleteEnded(ctx context.Context, id string, killed *tas
 	case p.GetStatus() != tasktypes.Status_STOPPED:
 		return p, nil
 	}
+	if st := streamsOf(p); st != nil && !st.settled() {
+		return p, nil
+	}
 	return nil, s.removeStopped(ctx, id, p)
 }
 
@@ -101,12 +117,15 @@ func (s *DefaultService) removeTask(ctx context.Context, id string, p *tasktypes
 // removeStopped deletes the stopped task p and ends its streams. The request
 // is not cut short when ctx ends: half a deletion leaves a shim.
 func (s *DefaultService) removeStopped(ctx context.Context, id string, p *tasktypes.Process) error {
+	if err := s.drainStreams(ctx, p); err != nil {
+		return err
+	}
 	lasting, cancel := outlive(ctx)
 	defer cancel()
 	if err := s.deleteRecordOfTask(lasting, id); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("deleting the task: %w", endedBy(ctx, err))
 	}
-	return endStreams(lasting, p)
+	return endStreams(p)
 }
 
 func (s *DefaultService) deleteRecordOfTask(ctx context.Context, id string) error {

@@ -33,7 +33,7 @@ func (DiscardIO) open(ctx context.Context, st *starting) (cio.IO, error) {
 // StdIO binds the task to this process's own stdin, stdout and stderr, until it
 // ends or the service is closed. The container blocks when nobody takes its
 // output: while this process's own stdout blocks, and, once it has ended and 64
-// KiB wait, for ever.
+// KiB wait, for ever. When everything has been written is said at [StreamIO].
 type StdIO struct {
 	// FIFODir is the absolute path of the directory in which the FIFOs get a
 	// directory of their own. "" means one below this user's runtime directory.
@@ -54,6 +54,11 @@ func (s StdIO) open(ctx context.Context, st *starting) (cio.IO, error) {
 // StreamIO binds the task to streams of the caller's, until it ends or the
 // service is closed. The container blocks when a writer does, or is slower than
 // the container, and when this process has ended and 64 KiB wait.
+//
+// The writers have got everything when [Service.DeleteTask] of the ended task has
+// returned nil, not yet when [TaskWaiter.WaitTask] or [Service.StopTask] has.
+// Whatever deletes the task waits for a writer that is slow until its context
+// ends, and then leaves the task stopped; closing the service cuts the output off.
 type StreamIO struct {
 	// Stdin is the task's input; nil means none. A Read that blocks can't be
 	// ended: its goroutine ends with it.
@@ -94,7 +99,9 @@ func (s StreamIO) open(ctx context.Context, st *starting) (cio.IO, error) {
 type FileIO struct {
 	// Stdout and Stderr are absolute paths on the daemon's machine, which has to
 	// be this one. The files are made if they are absent, with mode 0600; their
-	// directories have to exist. "" discards that stream. They may be the same.
+	// directories have to exist. "" discards that stream. They may be the same: the
+	// streams then mix, in no certain order, also within a line that the process
+	// writes in pieces.
 	Stdout, Stderr string
 }
 
@@ -145,11 +152,20 @@ func markedPath(dir, target string) string {
 
 // parseMarkedPath returns what [markedPath] was made of.
 func parseMarkedPath(path string) (dir, target string, ok bool) {
-	dir, target, ok = strings.Cut(path, "/"+rootLink+"/")
-	if !ok || !isFIFODir(dir) {
-		return "", "", false
+	const link = "/" + rootLink + "/"
+	// Both parts can have such an element, too: /root is a usual directory.
+	for at := 0; ; at += len(link) - 1 {
+		next := strings.Index(path[at:], link)
+		if next < 0 {
+			return "", "", false
+		}
+		at += next
+		if dir = path[:at]; isFIFODir(dir) {
+			target = path[at+len(link)-1:]
+			break
+		}
 	}
-	if target = "/" + target; target == devNull {
+	if target == devNull {
 		target = ""
 	}
 	return dir, target, true

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
 
 	"github.com/ctrdkit/containerd/internal/logfile"
@@ -33,8 +34,9 @@ type LaunchTaskResult struct {
 //
 // Its errors are those of StartTask, and an invalid-argument error for an IO
 // that can't work, and a failed-precondition error for a [LogIO] that this
-// program can't log. If it fails, or ctx ends before the task has been started,
-// nothing is left but files of a FileIO or LogIO that were made for it.
+// program can't log, or whose directory is not for this container. If it fails,
+// or ctx ends before the task has been started, nothing is left but files of a
+// FileIO that were made for it.
 func (s *DefaultService) LaunchTask(ctx context.Context, containerID string, req LaunchTaskRequest) (LaunchTaskResult, error) {
 	const op = "launch task"
 	if req.IO == nil {
@@ -69,7 +71,8 @@ type RestartTaskRequest struct {
 // [TaskService.StopTask] does, and starts it again. A container without a task
 // gets one. With a nil IO the new task has the streams that the old one had:
 // discarded, files, or the same log, which goes on; without an old one, the
-// container's log if it has one, else [DiscardIO].
+// container's log if it has one, with what its last task's [LogIO] said, else
+// [DiscardIO].
 //
 // Its errors are those of StopTask and LaunchTask, and a failed-precondition
 // error for streams of a process that can't be had again. If it can't be
@@ -89,41 +92,46 @@ func (s *DefaultService) RestartTask(ctx context.Context, containerID string, re
 
 func (s *DefaultService) restartTask(ctx context.Context, id string, req RestartTaskRequest) (LaunchTaskResult, error) {
 	var none LaunchTaskResult
+	old, err := s.process(ctx, id, "")
+	if err != nil && !errdefs.IsNotFound(err) {
+		return none, err
+	}
+	record, err := s.load(ctx, id)
+	if err != nil {
+		return none, err
+	}
 	launch := LaunchTaskRequest{IO: req.IO}
 	if launch.IO == nil {
-		var err error
-		if launch, err = s.currentIO(ctx, id); err != nil {
+		if launch, err = s.currentIO(record, old); err != nil {
 			return none, err
 		}
 	}
 	if err := launch.IO.check(launch.Terminal); err != nil {
 		return none, err
 	}
-	err := s.stopTask(ctx, id, StopTaskOptions{Signal: req.Signal, Timeout: req.Timeout, Force: req.Force})
-	if err != nil {
-		return none, err
+	if l, ok := launch.IO.(LogIO); ok { // before the task is stopped
+		if _, err := s.logDirFor(record, l); err != nil {
+			return none, err
+		}
 	}
-	task, err := s.startTask(ctx, id, launch)
+	if old != nil {
+		err := s.stopRecorded(ctx, record, old, StopTaskOptions{Signal: req.Signal, Timeout: req.Timeout, Force: req.Force})
+		if err != nil {
+			return none, err
+		}
+	}
+	task, err := s.start(ctx, &starting{service: s, id: id, req: launch, hasOld: old != nil})
 	if err != nil {
 		return none, err
 	}
 	return LaunchTaskResult{PID: task.Pid()}, nil
 }
 
-// currentIO tells how the container's task is wired.
-func (s *DefaultService) currentIO(ctx context.Context, id string) (LaunchTaskRequest, error) {
-	p, err := s.process(ctx, id, "")
-	if errdefs.IsNotFound(err) {
-		record, err := s.load(ctx, id)
-		if err != nil {
-			return LaunchTaskRequest{}, err
-		}
-		if dir := record.Labels[labelLogDir]; dir != "" {
-			return LaunchTaskRequest{IO: LogIO{Dir: dir}}, nil
-		}
-		return LaunchTaskRequest{IO: DiscardIO{}}, nil
-	} else if err != nil {
-		return LaunchTaskRequest{}, err
+// currentIO tells how the container's task is wired, or without one, how it
+// was: of that only a log leaves a trace.
+func (s *DefaultService) currentIO(record containers.Container, p *tasktypes.Process) (LaunchTaskRequest, error) {
+	if p == nil {
+		return s.loggedIO(record)
 	}
 	io, err := ioOf(p)
 	return LaunchTaskRequest{IO: io, Terminal: p.GetTerminal()}, err
@@ -133,7 +141,7 @@ func (s *DefaultService) currentIO(ctx context.Context, id string) (LaunchTaskRe
 func ioOf(p *tasktypes.Process) (TaskIO, error) {
 	stdout := p.GetStdout()
 	if config, ok := logfile.ParseAddress(stdout); ok {
-		return LogIO{Dir: config.Dir, MaxSize: config.MaxSize, MaxFiles: config.MaxFiles, Stdin: p.GetStdin() != ""}, nil
+		return logIO(config), nil
 	}
 	if stdout == "" && p.GetStderr() == "" || strings.HasPrefix(p.GetStderr(), sinkPrefix) {
 		return DiscardIO{}, nil

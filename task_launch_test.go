@@ -18,15 +18,31 @@ import (
 )
 
 // canLog makes this process a program that can log, and every task's logger one
-// that is running until the test ends.
+// that is running in dir until the test ends.
 func canLog(t *testing.T, dir string) LogIO {
 	t.Helper()
 	logfile.Program = os.Executable
 	t.Cleanup(func() { logfile.Program = nil })
-	w, err := logfile.Create(logfile.Config{Dir: dir})
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, w.Close()) })
+	runLogger(t, dir)
 	return LogIO{Dir: dir}
+}
+
+// runLogger lets the next task that is started with a log in dir find its logger
+// running.
+func runLogger(t *testing.T, dir string) {
+	t.Helper()
+	logfile.Program = func() (string, error) {
+		logfile.Program = os.Executable
+		config, err := logfile.Stored(dir)
+		if err != nil {
+			config = logfile.Config{Dir: dir}
+		}
+		w, err := logfile.Create(config)
+		if assert.NoError(t, err) {
+			t.Cleanup(func() { assert.NoError(t, w.Close()) })
+		}
+		return os.Executable()
+	}
 }
 
 // labelsOf returns a container's labels.
@@ -165,26 +181,6 @@ func TestLogIONeedsAProgramThatCanLog(t *testing.T) {
 	assertError(t, err, "launch task", errdefs.IsFailedPrecondition, "removed")
 }
 
-func TestLogsGoToADirectoryOfTheUser(t *testing.T) {
-	s := newDaemon(t).service()
-	for _, c := range []struct {
-		io   LogIO
-		base string
-		want string
-	}{
-		{LogIO{Dir: "/a/../b/"}, "", "/b"},
-		{LogIO{}, "/logs", "/logs/" + testNamespace + "/web"},
-	} {
-		seam.Configure(s, seam.Settings{LogDir: c.base})
-		got, err := s.logDirOf(c.io, "web")
-		require.NoError(t, err)
-		assert.Equal(t, c.want, got)
-	}
-	base, err := logBase()
-	require.NoError(t, err)
-	assert.True(t, filepath.IsAbs(base))
-}
-
 func TestStreamIOCopiesToTheCaller(t *testing.T) {
 	d := newDaemon(t)
 	s := d.service()
@@ -266,4 +262,27 @@ func TestLogEntryOfWhatWasLost(t *testing.T) {
 	at := time.Unix(1, 0)
 	assert.Equal(t, LogEntry{Time: at, Lost: 12}, logEntry(logfile.Entry{Time: at, Stream: logfile.Lost, Data: []byte("12\n")}))
 	assert.Equal(t, LogEntry{Time: at, Lost: 1}, logEntry(logfile.Entry{Time: at, Stream: logfile.Lost, Data: []byte("many\n")}))
+}
+
+func TestRestartTaskWhoseStreamsCanNotBeMadeLeavesTheTaskStopped(t *testing.T) {
+	d := newDaemon(t)
+	files := FileIO{Stdout: filepath.Join(t.TempDir(), "missing", "out")}
+	_, err := d.service().RestartTask(t.Context(), "web", RestartTaskRequest{IO: files})
+	assertError(t, err, "restart task", errdefs.IsInvalidArgument, "no directory")
+	d.assertStatus("web", int32(stopped), "how it ended can still be asked for")
+}
+
+func TestRestartTaskOfATaskThatSomebodyDeletesAtItsEnd(t *testing.T) {
+	d := newDaemon(t)
+	d.on("Containers/Get", func(context.Context) error {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.taskStates["web"].Status == stopped {
+			delete(d.taskStates, "web")
+		}
+		return nil
+	})
+	_, err := d.service().RestartTask(t.Context(), "web", RestartTaskRequest{})
+	require.NoError(t, err)
+	d.assertStatus("web", int32(running), "it is another one")
 }

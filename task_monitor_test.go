@@ -29,14 +29,24 @@ type measured struct {
 	stats       any // what the next answer has; nil for none
 	at          time.Time
 	subscribers map[chan *types.Envelope]struct{}
+	watched     func() // runs when there is a further subscriber
+	// ordered gives a subscriber also what was published before: the client asks
+	// for the one after the other, but the daemon's goroutines can change that.
+	ordered   bool
+	published []*types.Envelope
 }
 
 func newMeasured(t *testing.T) *measured {
 	t.Helper()
-	m := &measured{daemon: newDaemon(t), at: time.Unix(5000, 0), subscribers: map[chan *types.Envelope]struct{}{}}
+	return measure(newDaemon(t))
+}
+
+// measure makes the daemon a measured one.
+func measure(d *daemon) *measured {
+	m := &measured{daemon: d, at: time.Unix(5000, 0), subscribers: map[chan *types.Envelope]struct{}{}}
 	m.Tasks.EXPECT().Metrics(mock.Anything, mock.Anything).RunAndReturn(serve(m.daemon, "Tasks/Metrics",
 		func(r *tasksapi.MetricsRequest) (*tasksapi.MetricsResponse, error) {
-			if m.stats == nil || r.GetFilters()[0] != `id=="web"` {
+			if m.stats == nil || len(r.GetFilters()) > 0 && r.GetFilters()[0] != `id=="web"` {
 				return &tasksapi.MetricsResponse{}, nil
 			}
 			packed, err := typeurl.MarshalAnyToProto(m.stats)
@@ -46,6 +56,7 @@ func newMeasured(t *testing.T) *measured {
 	m.Events.EXPECT().Publish(mock.Anything, mock.Anything).RunAndReturn(serve(m.daemon, "Events/Publish",
 		func(r *eventsapi.PublishRequest) (*emptypb.Empty, error) {
 			m.send(r.GetTopic(), r.GetEvent())
+			m.published = append(m.published, &types.Envelope{Topic: r.GetTopic(), Event: r.GetEvent()})
 			return &emptypb.Empty{}, nil
 		})).Maybe()
 	m.Events.EXPECT().Subscribe(mock.Anything, mock.Anything).RunAndReturn(m.subscribed).Maybe()
@@ -63,7 +74,15 @@ func (m *measured) subscribed(_ *eventsapi.SubscribeRequest, stream eventsapi.Ev
 	ch := make(chan *types.Envelope, 1000)
 	m.mu.Lock()
 	m.subscribers[ch] = struct{}{}
+	if m.ordered {
+		for _, e := range m.published {
+			ch <- e
+		}
+	}
 	m.mu.Unlock()
+	if m.watched != nil {
+		m.watched()
+	}
 	defer func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()

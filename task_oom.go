@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strconv"
 	"time"
 
 	"github.com/containerd/containerd/api/events"
+	"github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
+
+	"github.com/ctrdkit/containerd/internal/cgroupstats"
 )
 
 const (
@@ -39,9 +43,11 @@ type OOMEvent struct {
 	// Kills is how many processes of the task the kernel has killed for memory so
 	// far, 0 where that is not known.
 	Kills uint64 `json:"kills"`
-	// Gap says that the connection to the daemon was lost and is back: containerd
-	// keeps no events, so that kills since the last event may be missing. The
-	// count of [TaskMonitor.TaskMetrics] has them, as long as the task is there.
+	// Gap says that the connection to the daemon was lost and is back, as after a
+	// restart of the daemon. containerd keeps no events: kills while it was lost
+	// may be missing, of any watched container, and no later event makes up for
+	// them before that container's next kill, whose Kills counts them. The count
+	// of [TaskMonitor.TaskMetrics] has them, as long as the task is there.
 	Gap bool `json:"gap,omitempty"`
 }
 
@@ -52,7 +58,10 @@ type OOMEvent struct {
 //
 // Kills are reported from the time on when the daemon knows of the watch, which
 // is when the range has begun; the sequence has no end of its own. After a lost
-// connection it goes on, with an event that has Gap set.
+// connection it goes on, with an event that has Gap set. WatchOOM does not find
+// out what was killed meanwhile, in one container or in all: who has to know
+// asks [TaskMonitor.TaskMetrics] for each of the tasks on a Gap, and compares
+// the count with the last one known.
 //
 // The sequence is made anew each time it is ranged over. It ends with an error
 // when it can't go on: invalid-argument, the daemon's, or ctx's when that ends.
@@ -100,6 +109,7 @@ type oomCount struct {
 func (w *oomWatch) run(ctx context.Context) error {
 	s := w.service
 	pause, first := waitPause, true
+	w.count(ctx)
 	for {
 		sub, err := s.subscribe(ctx, topicOOM, topicDelete)
 		if err == nil {
@@ -125,6 +135,26 @@ func (w *oomWatch) run(ctx context.Context) error {
 			return err
 		}
 		pause = min(2*pause, maxWaitPause)
+	}
+}
+
+// count takes note of the kills before the watch: an event that comes before its
+// kill is not about them. Where they can't be counted, they count as none. It
+// comes before the subscription, so that no kill is missed between the two.
+func (w *oomWatch) count(ctx context.Context) {
+	req := &tasks.MetricsRequest{}
+	if w.id != "" {
+		req.Filters = []string{"id==" + strconv.Quote(w.id)}
+	}
+	r, err := w.service.client.TaskService().Metrics(ctx, req)
+	if err != nil {
+		return
+	}
+	for _, metric := range r.GetMetrics() {
+		stats, err := cgroupstats.Decode(metric.GetData().GetTypeUrl(), metric.GetData().GetValue())
+		if err == nil && stats.OOMKills > 0 {
+			w.seen[metric.GetID()] = oomCount{kills: stats.OOMKills}
+		}
 	}
 }
 
@@ -168,6 +198,9 @@ func (w *oomWatch) news(ctx context.Context, id string, at time.Time) (OOMEvent,
 		if kills, err = w.service.oomKills(ctx, id); err != nil {
 			kills = 0
 			break
+		}
+		if kills < last.kills { // another task of the container
+			last, known = oomCount{}, false
 		}
 		if kills > last.kills {
 			break

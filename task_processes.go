@@ -50,6 +50,11 @@ type ProcessDetails struct {
 	// Args are the arguments, the program's name first. A process can change
 	// them. A zombie has none.
 	Args []string `json:"args"`
+	// ArgsTruncated says that there is more than Args, the last of which may be
+	// cut: a process can have arguments without end. At most 128 KiB and 4096
+	// arguments are read, and of a process at the end of a list with much in it
+	// only 1 KiB.
+	ArgsTruncated bool `json:"argsTruncated,omitempty"`
 	// Command is the kernel's name of the process: at most 15 bytes, usually of
 	// the program's file.
 	Command   string       `json:"command"`
@@ -57,6 +62,30 @@ type ProcessDetails struct {
 	GID       uint32       `json:"gid"` // the effective group ID
 	State     ProcessState `json:"state"`
 	StartedAt time.Time    `json:"startedAt"` // to 10 ms
+}
+
+const (
+	// maxArgs and maxArgCount bound what is read of one process's arguments.
+	maxArgs     = 128 << 10
+	maxArgCount = 4096
+	// maxAllArgs is what those of a whole list take, roughly; of the processes
+	// that come after that at most minArgs is read.
+	maxAllArgs = 8 << 20
+	minArgs    = 1 << 10
+)
+
+// argsBudget is how much memory the arguments of further processes may take.
+type argsBudget int
+
+// limit returns how much may be read of the next process's.
+func (b argsBudget) limit() int { return min(max(int(b), minArgs), maxArgs) }
+
+// spend takes note of arguments, each of which takes some memory of its own.
+func (b *argsBudget) spend(args []string) {
+	const header = 16
+	for _, arg := range args {
+		*b -= argsBudget(len(arg) + header)
+	}
 }
 
 // ListProcesses returns the processes of the container containerID with their
@@ -94,8 +123,12 @@ func (s *DefaultService) listProcesses(ctx context.Context, id string) ([]Proces
 		return []ProcessInfo{}, nil
 	}
 	list := make([]ProcessInfo, 0, len(r.GetProcesses()))
+	budget := argsBudget(maxAllArgs)
 	for _, p := range r.GetProcesses() {
-		list = append(list, ProcessInfo{PID: p.GetPid(), ExecID: execID(p), Details: processDetails(p.GetPid(), id)})
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		list = append(list, ProcessInfo{PID: p.GetPid(), ExecID: execID(p), Details: processDetails(p.GetPid(), id, &budget)})
 	}
 	rank := func(p ProcessInfo) uint32 {
 		if p.PID == init.GetPid() {

@@ -1,9 +1,9 @@
 package containerd
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"strconv"
@@ -18,29 +18,31 @@ const ticks = 10 * time.Millisecond
 
 // processDetails returns what /proc says of a process of the container, or nil
 // if there is no such process here.
-func processDetails(pid uint32, containerID string) *ProcessDetails {
-	details, err := readProcess(path.Join("/proc", strconv.FormatUint(uint64(pid), 10)))
+func processDetails(pid uint32, containerID string, budget *argsBudget) *ProcessDetails {
+	details, err := readProcess(path.Join("/proc", strconv.FormatUint(uint64(pid), 10)), budget.limit())
 	// The PID may have been taken by another process since the daemon listed it,
 	// or be one of another machine: only what is in the container's cgroup is its.
 	if err != nil || !inCgroupOf(pid, containerID) {
 		return nil
 	}
+	budget.spend(details.Args)
 	return details
 }
 
 var errProcFormat = errors.New("unknown format")
 
-// readProcess reads the files of a process in dir.
-func readProcess(dir string) (*ProcessDetails, error) {
-	stat, err := os.ReadFile(path.Join(dir, "stat"))
+// readProcess reads the files of a process in dir, of its arguments no more than
+// limit. All of them can be as large as the process likes, or nearly.
+func readProcess(dir string, limit int) (*ProcessDetails, error) {
+	stat, _, err := readSome(path.Join(dir, "stat"), maxStat)
 	if err != nil {
 		return nil, err
 	}
-	status, err := os.ReadFile(path.Join(dir, "status"))
+	status, _, err := readSome(path.Join(dir, "status"), maxStatus)
 	if err != nil {
 		return nil, err
 	}
-	cmdline, err := os.ReadFile(path.Join(dir, "cmdline"))
+	cmdline, more, err := readSome(path.Join(dir, "cmdline"), limit)
 	if err != nil {
 		return nil, err
 	}
@@ -51,10 +53,42 @@ func readProcess(dir string) (*ProcessDetails, error) {
 	if err := d.parseStatus(string(status)); err != nil {
 		return nil, fmt.Errorf("%s/status: %w", dir, err)
 	}
-	if len(cmdline) > 0 {
-		d.Args = strings.Split(string(bytes.TrimSuffix(cmdline, []byte{0})), "\x00")
-	}
+	d.parseArgs(string(cmdline), more)
 	return d, nil
+}
+
+const (
+	maxStat   = 4 << 10
+	maxStatus = 1 << 20 // it has the process's groups: up to 65536
+)
+
+// readSome reads at most limit bytes of a file, and says whether there are more.
+func readSome(name string, limit int) (text []byte, more bool, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	text, err = io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	if len(text) > limit {
+		return text[:limit], true, err
+	}
+	return text, false, err
+}
+
+// parseArgs reads the file cmdline, each argument of which has a NUL at its end.
+func (d *ProcessDetails) parseArgs(text string, more bool) {
+	if text == "" {
+		return
+	}
+	if d.ArgsTruncated = more; !more {
+		text = strings.TrimSuffix(text, "\x00")
+	}
+	args := strings.SplitN(text, "\x00", maxArgCount+1)
+	if len(args) > maxArgCount {
+		args, d.ArgsTruncated = args[:maxArgCount], true
+	}
+	d.Args = args
 }
 
 // parseStat reads the one line of the file stat. The name in it is in
@@ -109,6 +143,9 @@ func (d *ProcessDetails) parseStatus(text string) error {
 	var found int
 	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(line, ":")
+		if name != "Uid" && name != "Gid" && name != "NSpid" {
+			continue // some lines are long
+		}
 		fields := strings.Fields(value)
 		var into *uint32
 		var nth int
@@ -119,8 +156,6 @@ func (d *ProcessDetails) parseStatus(text string) error {
 			into, nth = &d.GID, 1
 		case "NSpid": // one for each PID namespace, the innermost last
 			into, nth = &d.ContainerPID, len(fields)-1
-		default:
-			continue
 		}
 		if nth < 0 || nth >= len(fields) {
 			return errProcFormat

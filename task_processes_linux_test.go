@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,23 +15,28 @@ import (
 
 func TestProcessDetailsOfAProcessOfThisMachine(t *testing.T) {
 	began := time.Now()
-	cmd := exec.Command("sh", "-c", "read line; exit 0", "a  b", "", "c\nd")
+	cmd := exec.Command("sh", "-c", "echo ready; read line", "a  b", "", "c\nd")
 	stdin, err := cmd.StdinPipe()
 	require.NoError(t, err)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
+	_, err = stdout.Read(make([]byte, 1)) // Start returns before the kernel has the arguments
+	require.NoError(t, err)
 	t.Cleanup(func() { _ = stdin.Close(); _ = cmd.Wait() })
 
-	got := processDetails(uint32(cmd.Process.Pid), ownCgroup(t))
+	budget := argsBudget(maxAllArgs)
+	got := processDetails(uint32(cmd.Process.Pid), ownCgroup(t), &budget)
 
 	require.NotNil(t, got)
-	assert.Equal(t, []string{"sh", "-c", "read line; exit 0", "a  b", "", "c\nd"}, got.Args)
+	assert.Equal(t, []string{"sh", "-c", "echo ready; read line", "a  b", "", "c\nd"}, got.Args)
 	assert.EqualValues(t, os.Getpid(), got.ParentPID)
 	assert.EqualValues(t, os.Geteuid(), got.UID)
 	assert.EqualValues(t, os.Getegid(), got.GID)
 	assert.NotEmpty(t, got.Command)
 	assert.WithinDuration(t, began, got.StartedAt, 5*time.Second)
-	assert.Nil(t, processDetails(uint32(cmd.Process.Pid), "web"), "it is not that container's")
-	assert.Nil(t, processDetails(1<<30, ownCgroup(t)), "there is no such process")
+	assert.Nil(t, processDetails(uint32(cmd.Process.Pid), "web", &budget), "it is not that container's")
+	assert.Nil(t, processDetails(1<<30, ownCgroup(t), &budget), "there is no such process")
 }
 
 // procFiles are a process whose name is made to mislead.
@@ -62,7 +69,7 @@ func TestReadProcess(t *testing.T) {
 				}
 				require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 			}
-			got, err := readProcess(dir)
+			got, err := readProcess(dir, maxArgs)
 			if test.fails {
 				require.ErrorIs(t, err, errProcFormat)
 				return
@@ -83,9 +90,76 @@ func TestReadProcess(t *testing.T) {
 				require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 			}
 		}
-		_, err := readProcess(dir)
+		_, err := readProcess(dir, maxArgs)
 		assert.ErrorIs(t, err, os.ErrNotExist, missing)
 	}
+}
+
+// writeProcess writes the files of a process with these arguments.
+func writeProcess(t *testing.T, cmdline string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for name, text := range procFiles {
+		if name == "cmdline" {
+			text = cmdline
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	return dir
+}
+
+func TestArguments(t *testing.T) {
+	many := make([]string, maxArgCount)
+	for what, test := range map[string]struct {
+		cmdline string
+		want    []string
+		cut     bool
+	}{
+		"none":           {"", []string{}, false},
+		"an empty one":   {"\x00", []string{""}, false},
+		"several":        {"a\x00\x00b\x00", []string{"a", "", "b"}, false},
+		"a title":        {"a title", []string{"a title"}, false},
+		"the most":       {strings.Repeat("\x00", maxArgCount), many, false},
+		"one more":       {strings.Repeat("\x00", maxArgCount+1), many, true},
+		"the longest":    {strings.Repeat("x", maxArgs), []string{strings.Repeat("x", maxArgs)}, false},
+		"longer":         {strings.Repeat("x", maxArgs+1), []string{strings.Repeat("x", maxArgs)}, true},
+		"without an end": {strings.Repeat("a\x00", maxArgs), slices.Repeat([]string{"a"}, maxArgCount), true},
+	} {
+		got, err := readProcess(writeProcess(t, test.cmdline), maxArgs)
+		require.NoError(t, err, what)
+		assert.Equal(t, test.want, got.Args, what)
+		assert.Equal(t, test.cut, got.ArgsTruncated, what)
+	}
+}
+
+// What a container's processes have together is bounded, too.
+func TestArgumentsOfManyProcesses(t *testing.T) {
+	dir := writeProcess(t, strings.Repeat("x", 2*maxArgs))
+	budget := argsBudget(maxAllArgs)
+	total := 0
+	for range 1000 {
+		got, err := readProcess(dir, budget.limit())
+		require.NoError(t, err)
+		require.True(t, got.ArgsTruncated)
+		require.GreaterOrEqual(t, len(got.Args[0]), minArgs)
+		budget.spend(got.Args)
+		total += len(got.Args[0])
+	}
+	assert.LessOrEqual(t, total, maxAllArgs+maxArgs+1000*minArgs)
+}
+
+// A process can belong to many groups, and can't make its status endless.
+func TestLongStatus(t *testing.T) {
+	dir := writeProcess(t, "")
+	status := procFiles["status"]
+	name := filepath.Join(dir, "status")
+	require.NoError(t, os.WriteFile(name, []byte("Groups:\t"+strings.Repeat("4294967294 ", 65536)+"\n"+status), 0o600))
+	got, err := readProcess(dir, maxArgs)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1000, got.UID)
+	require.NoError(t, os.WriteFile(name, []byte(strings.Repeat("x", maxStatus)+"\n"+status), 0o600))
+	_, err = readProcess(dir, maxArgs)
+	require.ErrorIs(t, err, errProcFormat)
 }
 
 func TestProcessStates(t *testing.T) {

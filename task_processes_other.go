@@ -3,4 +3,4 @@
 package containerd
 
 // processDetails knows nothing: the daemon's processes are on another machine.
-func processDetails(uint32, string) *ProcessDetails { return nil }
+func processDetails(uint32, string, *argsBudget) *ProcessDetails { return nil }

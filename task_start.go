@@ -9,6 +9,8 @@ import (
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
+
+	"github.com/ctrdkit/containerd/internal/logfile"
 )
 
 // StartTaskOptions says how [Service.StartTask] wires the task. nil and the
@@ -16,8 +18,9 @@ import (
 type StartTaskOptions struct {
 	// UseStdio binds the task to this process's own stdin, stdout and stderr,
 	// until it ends or the service is closed; what it writes after that has no
-	// reader. The streams are looked up when the task starts. This process's
-	// terminal modes and window size are the caller's matter.
+	// reader. Its output has been written when [Service.DeleteTask] has returned
+	// nil, as with [StreamIO]. The streams are looked up when the task starts.
+	// This process's terminal modes and window size are the caller's matter.
 	UseStdio bool
 	// Terminal gives the task a terminal. It is stored in the container's
 	// spec, and also on if the spec asks for it already. Without UseStdio the
@@ -31,9 +34,10 @@ type StartTaskOptions struct {
 }
 
 // StartTask creates and starts the task of the container containerID, and
-// returns it running. A stopped old task is replaced. Without UseStdio the task
-// has no part in this process: it never blocks on its output, and goes on when
-// this process ends.
+// returns it running. A stopped old task is replaced, when its output has been
+// written, as [DefaultService.DeleteTask] waits for. Without UseStdio the task has
+// no part in this process: it never blocks on its output, and goes on when this
+// process ends.
 //
 // It returns a not-found error if the container does not exist or its
 // executable does not, an already-exists error if there is a task that has not
@@ -66,17 +70,20 @@ func (s *DefaultService) StartTask(ctx context.Context, containerID string, opts
 }
 
 func (s *DefaultService) startTask(ctx context.Context, id string, req LaunchTaskRequest) (containerd.Task, error) {
-	unlock, err := s.lockID(ctx, id)
+	return s.start(ctx, &starting{service: s, id: id, req: req})
+}
+
+func (s *DefaultService) start(ctx context.Context, st *starting) (containerd.Task, error) {
+	unlock, err := s.lockID(ctx, st.id)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
 	lasting, cancel := outlive(ctx)
 	defer cancel()
-	st := &starting{service: s, id: id, req: req}
 	task, err := st.run(ctx, lasting)
 	if err != nil {
-		return nil, s.takeBack(lasting, id, &st.undo, startError(endedBy(ctx, err)))
+		return nil, s.takeBack(lasting, st.id, &st.undo, startError(endedBy(ctx, err)))
 	}
 	return task, nil
 }
@@ -87,14 +94,16 @@ type starting struct {
 	service *DefaultService
 	id      string
 	req     LaunchTaskRequest
+	hasOld  bool // there is an old task, as far as the caller knows
 	undo    undo
 
 	terminal bool
-	pending  bool       // the task was asked for, and may exist
-	config   cio.Config // of the streams asked for, which no other task has
-	streams  *streams   // nil unless attached
-	logDir   string     // of a LogIO
-	marked   string     // the directory that a FileIO leads through
+	pending  bool          // the task was asked for, and may exist
+	config   cio.Config    // of the streams asked for, which no other task has
+	streams  *streams      // nil unless attached
+	logDir   string        // of a LogIO
+	logOwner logfile.Owner // of that log
+	marked   string        // the directory that a FileIO leads through
 }
 
 func (st *starting) run(ctx, lasting context.Context) (containerd.Task, error) {
@@ -177,7 +186,8 @@ func (st *starting) create(ctx, lasting context.Context, record containers.Conta
 	}
 }
 
-// open returns the creator of the task's streams.
+// open returns the creator of the task's streams. An old task that is known of
+// is removed once they are there: if they can't be made, it stays.
 func (st *starting) open(ctx context.Context) cio.Creator {
 	return func(string) (cio.IO, error) {
 		opened, err := st.req.IO.open(ctx, st)
@@ -185,9 +195,27 @@ func (st *starting) open(ctx context.Context) cio.Creator {
 			return nil, err
 		}
 		st.streams, _ = opened.(*streams)
+		if st.hasOld {
+			if err := st.removeOld(ctx); err != nil {
+				return nil, err
+			}
+		}
 		st.config, st.pending = opened.Config(), true
 		return opened, nil
 	}
+}
+
+// removeOld removes the old task, if it is still there.
+func (st *starting) removeOld(ctx context.Context) error {
+	p, err := st.service.process(ctx, st.id, "")
+	if err == nil {
+		err = st.service.replaceOld(ctx, st.id, p)
+	}
+	if err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	st.hasOld = false
+	return nil
 }
 
 func (st *starting) closeStreams() error {

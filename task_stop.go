@@ -10,6 +10,7 @@ import (
 
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
 	"github.com/moby/sys/signal"
 )
@@ -72,12 +73,18 @@ func (s *DefaultService) stopTask(ctx context.Context, id string, opts StopTaskO
 	if err != nil {
 		return err
 	}
-	sig := opts.Signal
+	return s.stopRecorded(ctx, record, nil, opts)
+}
+
+// stopRecorded stops the task of the container that record describes. A caller
+// that has just looked at the task's process gives it as seen.
+func (s *DefaultService) stopRecorded(ctx context.Context, record containers.Container, seen *tasktypes.Process, opts StopTaskOptions) error {
+	id, sig := record.ID, opts.Signal
 	if sig == 0 {
 		sig = stopSignal(record.Labels)
 	}
 	timeout := cmp.Or(opts.Timeout, defaultStopTimeout)
-	err = s.bounded(ctx, timeout, func(ctx context.Context) error { return s.signalAndWait(ctx, id, sig) })
+	err := s.bounded(ctx, timeout, func(ctx context.Context) error { return s.signalAndWait(ctx, id, seen, sig) })
 	if !errors.Is(err, errElapsed) {
 		return err
 	}
@@ -109,9 +116,13 @@ func (s *DefaultService) bounded(ctx context.Context, d time.Duration, do func(c
 	return err
 }
 
-// signalAndWait sends sig to the task's process and waits for its end.
-func (s *DefaultService) signalAndWait(ctx context.Context, id string, sig syscall.Signal) error {
-	p, err := s.process(ctx, id, "")
+// signalAndWait sends sig to the task's process, which may be seen already, and
+// waits for its end.
+func (s *DefaultService) signalAndWait(ctx context.Context, id string, seen *tasktypes.Process, sig syscall.Signal) error {
+	p, err := seen, error(nil)
+	if p == nil {
+		p, err = s.process(ctx, id, "")
+	}
 	if err == nil && p.GetStatus() == tasktypes.Status_CREATED {
 		p, err = s.settled(ctx, id)
 	}

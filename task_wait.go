@@ -104,8 +104,9 @@ func (s *DefaultService) waitTask(ctx context.Context, id string) (WaitTaskResul
 }
 
 // exitOf returns how the process ended. The request to wait names a task, which
-// can have been replaced just before it came to the daemon: so it is looked
-// once more at the process when the wait has begun.
+// can have been replaced just before it came to the daemon: so it is looked once
+// more at the process. The look is under way at the same time as that request,
+// and finds most such replacements, but not one between the two.
 func (s *DefaultService) exitOf(ctx context.Context, w *waiting, of waited) (exit, error) {
 	p, err := s.process(ctx, of.containerID, "")
 	switch {

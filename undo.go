@@ -15,6 +15,8 @@ const (
 	undoGrace = 900 * time.Millisecond
 	// undoLimit bounds the undoing of a call whose context has not ended.
 	undoLimit = 10 * time.Second
+	// lateTime is how long a request may still take effect after it was cut short.
+	lateTime = 5 * time.Second
 )
 
 // undo is the stack of steps that take back what an operation has made. A step
@@ -28,24 +30,33 @@ type undo struct {
 type undoStep struct {
 	what string // for the error text: `snapshot "web-1"`
 	run  func(ctx context.Context) error
+	late func() bool // what the step finds nothing of may still come; nil if not
 }
 
 func (u *undo) push(what string, run func(ctx context.Context) error) {
 	u.steps = append(u.steps, undoStep{what: what, run: run})
 }
 
+// expectLate says that the request of the last step was cut short, and may take
+// effect until late says no.
+func (u *undo) expectLate(late func() bool) { u.steps[len(u.steps)-1].late = late }
+
 // run takes the steps back, the last one first, and keeps those that failed. A
-// step that finds nothing counts as done.
+// step that finds nothing counts as done, unless it may have come too early.
 func (u *undo) run(ctx context.Context) error {
 	var errs []error
 	var kept []undoStep
 	for i := len(u.steps) - 1; i >= 0; i-- {
 		step := u.steps[i]
 		err := native(step.run(ctx))
-		if err == nil || errdefs.IsNotFound(err) {
+		switch {
+		case err == nil:
+			continue
+		case !errdefs.IsNotFound(err):
+			errs = append(errs, fmt.Errorf("%s: %w", step.what, err))
+		case step.late == nil || !step.late():
 			continue
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", step.what, err))
 		kept = append([]undoStep{step}, kept...)
 	}
 	u.steps = kept
@@ -71,11 +82,13 @@ func (s *DefaultService) takeBack(lasting context.Context, id string, u *undo, c
 	defer cancel()
 	s.wakeConnection(detached)
 	err := u.run(detached)
+	left := u.describe()
+	if len(u.steps) > 0 {
+		s.cleaner.add(id, s, u)
+	}
 	if err == nil {
 		return cause
 	}
-	left := u.describe()
-	s.cleaner.add(id, s, u)
 	// The failure to undo explains itself in text only: the class is the cause's.
 	return fmt.Errorf("%w (still to be cleaned up: %s: %s)", native(cause), left, err.Error())
 }

@@ -57,7 +57,12 @@ func checkID(field, id string) error {
 	return nil
 }
 
-// checkLabels accepts the labels that containerd stores as they are.
+// ownLabels is the prefix of the labels by which this package finds what it has
+// made. Whoever could set them could name the things of others.
+const ownLabels = "ctrdkit.io/"
+
+// checkLabels accepts the labels that containerd stores as they are, and that
+// are the caller's to set.
 func checkLabels(field string, values map[string]string, reserved bool) error {
 	for key, value := range values {
 		switch {
@@ -71,6 +76,8 @@ func checkLabels(field string, values map[string]string, reserved bool) error {
 			return invalid("%s[%s] has %d bytes of key and value, more than 4096", field, quoted(key), len(key)+len(value))
 		case !reserved && labels.IsReserved(key):
 			return invalid("%s[%s] is reserved for containerd", field, quoted(key))
+		case strings.HasPrefix(key, ownLabels):
+			return invalid("%s[%s] is reserved for this library, also in copies of a container's labels", field, quoted(key))
 		}
 	}
 	return nil

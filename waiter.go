@@ -43,7 +43,8 @@ type waiting struct {
 	exit   exit
 	err    error
 	cancel context.CancelFunc
-	clock  clock.Clock
+	// await tells the service's clock who waits for what.
+	await func() (done func())
 }
 
 // waited names the process that is waited for. With a pid it is only the one
@@ -66,7 +67,8 @@ func (s *DefaultService) startWait(ctx context.Context, containerID, execID stri
 
 func (s *DefaultService) startWaitFor(ctx context.Context, process waited) *waiting {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &waiting{done: make(chan struct{}), cancel: cancel, clock: s.clock}
+	w := &waiting{done: make(chan struct{}), cancel: cancel}
+	w.await = func() (done func()) { return s.awaitProcess(process.containerID, process.execID) }
 	go func() {
 		defer close(w.done)
 		w.exit, w.err = s.waitExit(ctx, process)
@@ -82,13 +84,18 @@ func (w *waiting) stop() {
 
 // result waits for the exit, or for ctx to end.
 func (w *waiting) result(ctx context.Context) (exit, error) {
-	defer w.clock.AwaitProcess()()
+	defer w.await()()
 	select {
 	case <-w.done:
 		return w.exit, w.err
 	case <-ctx.Done():
 		return exit{}, ctx.Err()
 	}
+}
+
+// awaitProcess tells the clock that a call waits for a process, until it calls done.
+func (s *DefaultService) awaitProcess(containerID, execID string) (done func()) {
+	return s.clock.AwaitProcess(clock.Process{Namespace: s.namespace, ContainerID: containerID, ExecID: execID})
 }
 
 // waitExit returns when the process has exited or is gone, and an error when
@@ -132,25 +139,45 @@ func (s *DefaultService) waitExit(ctx context.Context, of waited) (exit, error) 
 }
 
 // confirmGone makes sure that a not-found answer is about the process: a task
-// that has lost its container's record can't be got, but is still listed.
+// that has lost its container's record can't be got, but is still listed. A lost
+// connection is waited out here, too.
 func (s *DefaultService) confirmGone(ctx context.Context, containerID, execID string) (exit, error) {
 	if execID != "" {
 		return exit{gone: true}, nil
 	}
-	r, err := s.client.TaskService().List(ctx, &tasks.ListTasksRequest{})
-	if err != nil {
-		return exit{}, native(err)
-	}
-	for _, p := range r.GetTasks() {
-		if p.GetID() == containerID && p.GetStatus() != tasktypes.Status_STOPPED {
-			// It may just have been started anew: then it has a record.
-			if _, err := s.process(ctx, containerID, ""); err == nil {
-				break
-			}
-			return exit{}, fmt.Errorf("the container's record was deleted while its task runs: %w", errdefs.ErrFailedPrecondition)
+	for pause := waitPause; ; pause = min(2*pause, maxWaitPause) {
+		err := s.checkGone(ctx, containerID)
+		switch {
+		case err == nil:
+			return exit{gone: true}, nil
+		case ctx.Err() != nil:
+			return exit{}, ctx.Err()
+		case !errdefs.IsUnavailable(err):
+			return exit{}, err
+		}
+		if err := s.pause(ctx, pause); err != nil {
+			return exit{}, err
 		}
 	}
-	return exit{gone: true}, nil
+}
+
+// checkGone returns nil unless the task runs without its container's record.
+func (s *DefaultService) checkGone(ctx context.Context, containerID string) error {
+	r, err := s.client.TaskService().List(ctx, &tasks.ListTasksRequest{})
+	if err != nil {
+		return native(err)
+	}
+	for _, p := range r.GetTasks() {
+		if p.GetID() != containerID || p.GetStatus() == tasktypes.Status_STOPPED {
+			continue
+		}
+		// It may just have been started anew: then it has a record.
+		if _, err := s.process(ctx, containerID, ""); !errdefs.IsNotFound(err) {
+			return err
+		}
+		return fmt.Errorf("the container's record was deleted while its task runs: %w", errdefs.ErrFailedPrecondition)
+	}
+	return nil
 }
 
 // errShimSilent is for a shim that the daemon gave up waiting for. The daemon
@@ -219,21 +246,21 @@ func (s *DefaultService) connectionReady(ctx context.Context) (ready <-chan stru
 }
 
 // within returns a context that ends when timer, a method of the service's
-// clock, has run for d, with errElapsed as its cause.
+// clock, has run for d, with errElapsed as its cause. The timer is released by
+// the caller's cancel only, which says that the call has noticed its end.
 func within(ctx context.Context, timer func(time.Duration) (<-chan time.Time, func()), d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	elapsed, release := timer(d)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		defer release()
 		select {
 		case <-elapsed:
 			cancel(errElapsed)
 		case <-ctx.Done():
 		}
 	}()
-	return ctx, func() { cancel(nil); <-ended }
+	return ctx, func() { cancel(nil); <-ended; release() }
 }
 
 // errElapsed is the cause of a context that ended by its own time, not by its parent.

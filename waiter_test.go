@@ -113,6 +113,34 @@ func TestWaitForATaskThatIsGone(t *testing.T) {
 		require.NoError(t, err)
 		assert.True(t, got.gone)
 	})
+	t.Run("once the daemon is back to say so", func(t *testing.T) {
+		ctx, s, server := mocked(t)
+		server.Tasks.EXPECT().Wait(mock.Anything, mock.Anything).Return(nil, notFound).Once()
+		server.Tasks.EXPECT().List(mock.Anything, mock.Anything).Return(nil, status.Error(codes.Unavailable, "gone away")).Times(3)
+		server.Tasks.EXPECT().List(mock.Anything, mock.Anything).Return(&tasks.ListTasksResponse{}, nil).Once()
+		got, err := s.waitExit(ctx, waited{containerID: "a"})
+		require.NoError(t, err)
+		assert.True(t, got.gone)
+	})
+	t.Run("while the daemon stays away", func(t *testing.T) {
+		ctx, s, server := mocked(t)
+		ctx, cancel := context.WithCancel(ctx)
+		server.Tasks.EXPECT().Wait(mock.Anything, mock.Anything).Return(nil, notFound).Once()
+		server.Tasks.EXPECT().List(mock.Anything, mock.Anything).RunAndReturn(
+			func(context.Context, *tasks.ListTasksRequest) (*tasks.ListTasksResponse, error) {
+				cancel()
+				return nil, status.Error(codes.Unavailable, "gone away")
+			}).Once()
+		_, err := s.waitExit(ctx, waited{containerID: "a"})
+		require.ErrorIs(t, err, context.Canceled)
+	})
+	t.Run("and nobody can say", func(t *testing.T) {
+		ctx, s, server := mocked(t)
+		server.Tasks.EXPECT().Wait(mock.Anything, mock.Anything).Return(nil, notFound).Once()
+		server.Tasks.EXPECT().List(mock.Anything, mock.Anything).Return(nil, status.Error(codes.PermissionDenied, "no")).Once()
+		_, err := s.waitExit(ctx, waited{containerID: "a"})
+		assert.True(t, errdefs.IsPermissionDenied(err), "%v", err)
+	})
 	t.Run("but is listed without a record", func(t *testing.T) {
 		ctx, s, server := mocked(t)
 		server.Tasks.EXPECT().Wait(mock.Anything, mock.Anything).Return(nil, notFound).Once()

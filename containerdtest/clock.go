@@ -13,10 +13,8 @@ const (
 	// quiet is how long nothing may have happened before time is skipped: what
 	// an answer under way needs.
 	quiet = 5 * time.Millisecond
-	// answerTime bounds how long no time is skipped because clients are about to
-	// learn of an exit: not all of them say when they have.
-	answerTime = 250 * time.Millisecond
-	// noticeTime is the same for a call of the library whose time is up.
+	// noticeTime bounds how long no time is skipped because a call of the library
+	// is about to learn of an exit, or that its time is up.
 	noticeTime = 10 * time.Second
 	// settleLimit bounds how long Advance waits for what a timer has set going.
 	settleLimit = time.Second
@@ -31,14 +29,22 @@ type virtualClock struct {
 	mu      sync.Mutex
 	skipped time.Duration
 	timers  []*processTimer
-	waits   int // calls that wait for a process
+	awaited map[*awaited]struct{}
+	elapsed int       // calls that are about to learn that their time is up
+	noticed time.Time // when all must have learned what they are about to
+	changes int       // things that have happened
 	check   *time.Timer
-	idle    func() bool
 
-	// Calls that are about to learn of an exit, or that their time is up, and until
-	// when at the latest.
-	answers, elapsed  int
-	answered, noticed time.Time
+	// What the machine knows: whether every process waits for something, and
+	// whether one is not there any more.
+	idle func() bool
+	gone func(clock.Process) bool
+}
+
+// awaited is what a call of the library waits for.
+type awaited struct {
+	process clock.Process
+	ended   bool // the call is about to learn of it
 }
 
 type processTimer struct {
@@ -95,7 +101,7 @@ func (c *virtualClock) fire(t *processTimer) {
 		t.fired.Store(true)
 		if t.call {
 			c.elapsed++
-			c.noticed = time.Now().Add(noticeTime)
+			c.soonNoticed()
 		}
 		t.elapsed <- t.due
 	}
@@ -111,85 +117,23 @@ func (c *virtualClock) forget(t *processTimer) bool {
 }
 
 // AwaitProcess notes that a call of the library waits for a process.
-func (c *virtualClock) AwaitProcess() (done func()) {
-	count := func(n int) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.waits += n
-		c.recheck()
+func (c *virtualClock) AwaitProcess(p clock.Process) (done func()) {
+	a := &awaited{process: p}
+	c.mu.Lock()
+	if c.awaited == nil {
+		c.awaited = map[*awaited]struct{}{}
 	}
-	count(1)
+	c.awaited[a] = struct{}{}
+	c.mu.Unlock()
+	if c.gone(p) {
+		c.ended(p)
+	}
+	c.changed()
 	return func() {
 		c.mu.Lock()
-		c.answers = max(0, c.answers-1)
-		c.mu.Unlock()
-		count(-1)
-	}
-}
-
-// ended says that n requests that wait for a process are about to be answered,
-// and with them as many calls.
-func (c *virtualClock) ended(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.answers += n
-	c.answered = time.Now().Add(answerTime)
-}
-
-// changed says that something has happened, so that it is not the time to skip any.
-func (c *virtualClock) changed() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.recheck()
-}
-
-func (c *virtualClock) recheck() {
-	switch {
-	case !c.skips:
-	case c.check == nil:
-		c.check = time.AfterFunc(quiet, c.skip)
-	default:
-		c.check.Reset(quiet)
-	}
-}
-
-// skip passes the time until the next timer, if nothing else is to happen.
-func (c *virtualClock) skip() {
-	if !c.idle() {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.waits == 0 || len(c.timers) == 0:
-		return
-	case c.answers > 0 && time.Now().Before(c.answered), c.elapsed > 0 && time.Now().Before(c.noticed):
+		defer c.mu.Unlock()
+		delete(c.awaited, a)
 		c.recheck()
-		return
-	}
-	c.answers, c.elapsed = 0, 0
-	c.pass(c.next())
-	c.recheck()
-}
-
-func (c *virtualClock) next() *processTimer {
-	return slices.MinFunc(c.timers, func(a, b *processTimer) int { return a.due.Compare(b.due) })
-}
-
-// pass makes it the time of t.
-func (c *virtualClock) pass(t *processTimer) {
-	if d := t.due.Sub(c.now()); d > 0 {
-		c.move(d)
-	}
-	c.fire(t)
-}
-
-// move passes time, for all timers.
-func (c *virtualClock) move(d time.Duration) {
-	c.skipped += d
-	now := c.now()
-	for _, t := range c.timers {
-		t.real.Reset(max(0, t.due.Sub(now)))
 	}
 }
 

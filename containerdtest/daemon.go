@@ -8,9 +8,12 @@ import (
 	"net"
 	"path/filepath"
 	"reflect"
+	"sync"
+	"time"
 
 	apitypes "github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/core/events"
+	"github.com/containerd/containerd/v2/pkg/timeout"
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/containerd/v2/version"
 	"github.com/containerd/errdefs"
@@ -33,6 +36,14 @@ const (
 	bufferSize = 256 << 10
 )
 
+// lockLimit is how long a new daemon waits for one that does not give its
+// database up. None is there: only one lives at a time.
+const lockLimit = time.Minute
+
+// boundLocks makes that an error instead of a wait without end. containerd has
+// one setting for the whole process.
+var boundLocks = sync.OnceFunc(func() { timeout.Set("io.containerd.timeout.bolt.open", lockLimit) })
+
 // snapshotterNames are the fake's snapshotters, all of one kind; the first is
 // what clients take by themselves.
 var snapshotterNames = []string{"overlayfs", "native"}
@@ -41,6 +52,7 @@ var snapshotterNames = []string{"overlayfs", "native"}
 // fake's directory, and the machine as their runtime.
 type server struct {
 	graph    *plugingraph.Graph
+	life     life
 	garbage  *collector
 	listener *bufconn.Listener
 	served   chan error
@@ -48,6 +60,7 @@ type server struct {
 
 func startServer(ctx context.Context, dir string, m *machine, intercept *interceptors) (*server, error) {
 	quieten()
+	boundLocks()
 	set, err := plugingraph.Registered(plugingraph.Services()...)
 	if err != nil {
 		return nil, err
@@ -61,6 +74,7 @@ func startServer(ctx context.Context, dir string, m *machine, intercept *interce
 	for _, name := range snapshotterNames {
 		set = plugingraph.Replace(set, snapshotterPlugin(name))
 	}
+	life := life{intercept, make(chan struct{})}
 	graph, err := plugingraph.Start(withoutLog(ctx), plugingraph.Options{
 		Plugins: set,
 		Root:    filepath.Join(dir, "root"), State: filepath.Join(dir, "state"),
@@ -72,25 +86,24 @@ func startServer(ctx context.Context, dir string, m *machine, intercept *interce
 				"Differ":      "walking",
 			}}},
 		},
-		Unary: intercept.unary, Stream: intercept.stream,
+		Unary: life.unary, Stream: life.stream,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s := &server{graph: graph, garbage: garbage, listener: bufconn.Listen(bufferSize), served: make(chan error, 1)}
+	s := &server{graph: graph, life: life, garbage: garbage, listener: bufconn.Listen(bufferSize), served: make(chan error, 1)}
 	go func() { s.served <- graph.Serve(s.listener) }()
 	return s, nil
 }
 
-// stop ends every request and closes everything.
+// stop ends every request and closes everything. The connections must be cut
+// already, and a function that a request is told to is not waited for.
 func (s *server) stop(m *machine) error {
 	m.connect(nil)
+	close(s.life.ending)
 	s.graph.StopServing()
-	scheduler, err := s.graph.Instance(schedulerPlugin)
-	if err == nil {
-		s.garbage.end(scheduler)
-	}
-	return errors.Join(err, <-s.served, s.graph.Close(), s.closeExchange())
+	s.garbage.end()
+	return errors.Join(<-s.served, s.graph.Close(), s.closeExchange())
 }
 
 // closeExchange ends the goroutine of the event exchange, which has no method

@@ -14,11 +14,40 @@
 //
 // # Processes
 //
-// The usual commands are built in: cat, chmod, echo, env, false, head, hold,
-// hostname, id, kill, ln, ls, mkdir, pause, pwd, readlink, rm, sh, sha256sum,
-// sigtrap, sleep, touch, true, tty, wc and zeros. An image of [Fake.AddImage]
-// has them in /bin, though ls does not show them there. [Fake.Handle] scripts
-// any other program, or any of these in another way.
+// The usual commands are built in. An image of [Fake.AddImage] has them in /bin,
+// though ls does not show them there. They know these flags, and refuse others
+// with exit code 2:
+//
+//	cat [FILE...]
+//	chmod OCTAL FILE...
+//	echo [-neE] [WORD...]
+//	env [-i] [-u NAME] [NAME=VALUE...] [COMMAND [ARG...]]
+//	false
+//	head [-n N | -N | -c N] [FILE...]
+//	hold SECONDS                              a child keeps stdout open for so long
+//	hostname
+//	id [-u | -g | -G] [-n]                    numbers only, without flags
+//	kill [-s SIGNAL | -SIGNAL] PID...
+//	ln [-s] [-f] TARGET NAME
+//	ls [-a | -A] [-1] [FILE...]               names, one a line
+//	mkdir [-p] DIR...
+//	pause                                     until SIGTERM or SIGINT, which it handles
+//	printenv [NAME...]
+//	pwd
+//	readlink FILE...
+//	rm [-f] [-r | -R] FILE...
+//	sh [-efluxn] [-o OPTION] [-c LINE [NAME] | FILE] [ARG...]
+//	sha256sum [FILE...]
+//	sigtrap SIGNAL CODE|ignore                prints the signal, then exits or goes on
+//	sleep NUMBER[s|m|h|d]...                  NUMBER may be "infinity"
+//	tail [-n [+]N | -N | -c [+]N] [-f] [FILE...]  -f waits, and sees no file grow
+//	touch FILE...                             makes files, changes no times
+//	true
+//	tty
+//	wc [-l] [-w] [-c] [FILE...]
+//	zeros N                                   writes so many zero bytes
+//
+// [Fake.Handle] scripts any other program, or any of these in another way.
 //
 // A process gets what its spec says: arguments, environment, working directory,
 // user, terminal, streams, signals, and the files of its snapshot and of bind
@@ -35,7 +64,8 @@
 //
 // # What the fake does not do
 //
-//   - Run a real program, load a kernel module, or use any network.
+//   - Run a real program, load a kernel module, or use any network. Pulls
+//     ask registries on loopback addresses only.
 //   - Isolate: there are no namespaces, cgroups, capabilities or seccomp filters.
 //     The spec is stored and read, and what the kernel would do with these parts
 //     of it does not happen. /proc and /sys are empty.
@@ -50,9 +80,23 @@
 //     other runtimes: every runtime name is the same simulated one.
 //   - Other logging programs ("binary://" addresses) than this module's own,
 //     checkpoints, sandboxes, CRI.
-//   - Job control: a terminal is a real one, and ^C in it signals nobody.
+//   - Job control: a terminal is a real one, and ^C in it signals nobody. SIGSTOP
+//     does not stop a process.
+//   - Run OCI hooks, or refuse what only a kernel or runc would: a network
+//     namespace whose path is missing, an unknown capability and a bad rlimit are
+//     accepted.
+//   - Mount overlays: SnapshotMounts gives a bind mount where a daemon's
+//     "overlayfs" gives an overlay.
+//   - Reach all processes: SignalTask with All gives a not-implemented error if
+//     there are children of a shell, which only SIGKILL reaches: no process of the
+//     fake is one of this machine.
+//   - Replace a process: exec in a shell, and env, start a child and wait for it.
+//     So a shell that is a container's first process, as in an entrypoint that
+//     ends in exec "$@", passes no SIGTERM on, and StopTask runs into its timeout;
+//     on a real daemon the program would get the signal. Make the program the
+//     first process, or let a handler play the entrypoint.
 //   - In the shell: real background processes ($! is no PID), $PPID, traps other
-//     than EXIT, and exec that replaces the shell.
+//     than EXIT, profiles (-l reads none).
 //
 // No case of the conformance suite is left out on the fake.
 package containerdtest

@@ -1,9 +1,7 @@
 package containerdtest
 
 import (
-	"context"
-	"errors"
-	"io/fs"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,6 +9,8 @@ import (
 	"time"
 
 	client "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/errdefs"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
@@ -46,6 +46,9 @@ type Fake struct {
 	machine   *machine
 	intercept *interceptors
 
+	lifecycle sync.Mutex // held while the daemon is started or ended; taken before mu
+	closed    bool       // the test has ended; guarded by lifecycle
+
 	mu     sync.Mutex
 	server *server             // nil while the daemon is away
 	conns  map[net.Conn]func() // open ones of the clients, and what closes them
@@ -61,8 +64,15 @@ type Option func(*Fake)
 // call of the library waits for a process and all processes wait for something
 // too (in [Proc.Sleep], in [Proc.NextSignal], for a child, or for another process
 // of the container that reads or writes a pipe). A process that waits for
-// anything else, such as a client that reads its output or gives it input, holds
-// time up, and then it passes as usual.
+// anything else, such as a client that reads its output or gives it input, or a
+// handler for a channel or for its context's end, holds time up, and then it
+// passes as usual. A paused process does not.
+//
+// The calls are StopTask, WaitTask, ExecTask, the Wait of an Exec or of an
+// Attachment, and what is built on them; not those of containerd's own handles,
+// and not Logs, WatchMetrics or a strategy of package wait that polls. Every
+// timer that is skipped to takes some milliseconds: a process that polls once a
+// second takes a while for an hour.
 //
 // Without it time passes as usual, and [Fake.Advance] skips some. In no case is
 // this the time of anything else: deadlines of contexts, bounds on requests and
@@ -74,6 +84,9 @@ func WithVirtualTime() Option { return func(f *Fake) { f.clock.skips = true } }
 // works on it. It fails the test if that does not work. At the end of the test
 // everything that runs is killed and removed; handlers that do not return when
 // their context ends hold the test up.
+//
+// For a service in another namespace use [Fake.Open]. One that you make from
+// [Fake.NewClient] has neither the fake's clock nor its directories.
 func New(t T, opts ...Option) *Fake {
 	t.Helper()
 	f := &Fake{t: t, clock: &virtualClock{}, conns: map[net.Conn]func(){}}
@@ -88,9 +101,7 @@ func New(t T, opts ...Option) *Fake {
 	}
 	f.dir, f.machine.dir = dir, filepath.Join(dir, "tasks")
 	t.Cleanup(f.close)
-	if err := f.start(); err != nil {
-		t.Fatalf("starting the fake: %v", err)
-	}
+	f.Recover()
 	f.DefaultService = f.Open("")
 	return f
 }
@@ -101,7 +112,9 @@ func New(t T, opts ...Option) *Fake {
 func (f *Fake) Open(namespace string) *containerd.DefaultService {
 	f.t.Helper()
 	svc := containerd.NewDefaultService(f.NewClient(), namespace)
-	seam.Configure(svc, seam.Settings{Clock: f.clock, StdioDir: filepath.Join(f.dir, "stdio"), LogDir: filepath.Join(f.dir, "logs")})
+	seam.Configure(svc, seam.Settings{
+		Clock: f.clock, StdioDir: filepath.Join(f.dir, "stdio"), LogDir: filepath.Join(f.dir, "logs"), Reach: reachLoopback,
+	})
 	f.t.Cleanup(func() {
 		f.heal()
 		if err := svc.Close(); err != nil {
@@ -111,8 +124,22 @@ func (f *Fake) Open(namespace string) *containerd.DefaultService {
 	return svc
 }
 
+// reachLoopback keeps a test from asking the Internet for an image whose name is
+// misspelt.
+func reachLoopback(host string) error {
+	if local, err := docker.MatchLocalhost(host); local || err != nil {
+		return err
+	}
+	return fmt.Errorf("the fake has no such image, and asks no registry but one on loopback; Fake.AddImage adds an image: %w", errdefs.ErrNotFound)
+}
+
 // NewClient returns a plain containerd client of the fake, to look at what the
 // service has done. Its contexts need a namespace. The end of the test closes it.
+//
+// Do not give it to containerd.NewDefaultService: such a service does not have
+// the fake's clock, so its timeouts are never virtual, and its FIFOs and logs go
+// to the user's directories. [Fake.Open] makes a further service. Code that makes
+// its own from a client is tested better by a function that takes the service.
 func (f *Fake) NewClient() *client.Client {
 	f.t.Helper()
 	retry := backoff.Config{BaseDelay: time.Millisecond, Multiplier: 2, MaxDelay: redial}
@@ -138,62 +165,6 @@ func (f *Fake) NewClient() *client.Client {
 // Advance lets d pass at once for everything that [WithVirtualTime] lists. It
 // begins when all processes wait for something, and returns when those that it
 // has woken wait again. It goes on without a process that does not wait for a
-// second.
+// second. A call that has not begun to wait yet waits for as long as it does
+// without it.
 func (f *Fake) Advance(d time.Duration) { f.clock.advance(d) }
-
-// close ends everything, in the order of a machine that is turned off.
-func (f *Fake) close() {
-	f.clock.stop()
-	f.intercept.set(nil)
-	f.machine.halt()
-	err := errors.Join(f.stop(), removeTree(f.dir))
-	if err != nil {
-		f.t.Errorf("closing the fake: %v", err)
-	}
-}
-
-// heal ends faults, so that what is under way can end.
-func (f *Fake) heal() {
-	if f.intercept.set(nil) {
-		f.cut() // requests may hang in the fault
-	}
-	f.Recover()
-}
-
-func (f *Fake) start() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.server != nil {
-		return nil
-	}
-	s, err := startServer(context.Background(), f.dir, f.machine, f.intercept)
-	f.server = s
-	return err
-}
-
-func (f *Fake) stop() error {
-	f.mu.Lock()
-	s := f.server
-	f.server = nil
-	f.mu.Unlock()
-	if s == nil {
-		return nil
-	}
-	f.cut()
-	return s.stop(f.machine)
-}
-
-// removeTree removes a file or tree, also directories that nobody may write to.
-// A garbage collection may be about to do that too.
-func removeTree(dir string) error {
-	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
-		if err == nil && entry.IsDir() {
-			err = os.Chmod(path, 0o700)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	})
-	return errors.Join(err, os.RemoveAll(dir))
-}

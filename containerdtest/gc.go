@@ -3,7 +3,6 @@ package containerdtest
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,9 +15,10 @@ import (
 
 const (
 	schedulerPlugin = "io.containerd.gc.v1.scheduler"
-	// scheduleTime bounds how long the scheduler gets to notice its end.
-	scheduleTime   = time.Second
-	scheduleRounds = 5
+	// linger is how much longer than the daemon its scheduler lives. Each change
+	// that it is told of comes by a goroutine of its own, which waits for the
+	// scheduler, for ever if that is gone, and may just have been made.
+	linger = 100 * time.Millisecond
 )
 
 var errEnding = errors.New("the fake's daemon ends")
@@ -51,26 +51,11 @@ func (c *collector) GarbageCollect(ctx context.Context) (gc.Stats, error) {
 	return c.DB.GarbageCollect(ctx)
 }
 
-// end waits for a collection under way, and for the scheduler to take what it
-// was told of. Nobody else would, and who tells it waits for that, in goroutines
-// that may still be about to.
-func (c *collector) end(scheduler any) {
+// end waits for a collection under way, and lets none begin any more.
+func (c *collector) end() {
 	c.ending.Store(true)
 	c.collecting.Lock()
 	c.collecting.Unlock() //nolint:staticcheck // it is only waited for
-	s, ok := scheduler.(interface {
-		ScheduleAndWait(context.Context) (gc.Stats, error)
-	})
-	if !ok {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), scheduleTime)
-	defer cancel()
-	for range scheduleRounds {
-		runtime.Gosched()
-		_, err := s.ScheduleAndWait(ctx)
-		ignore(err) // it is errEnding's
-	}
 }
 
 // collectedBy is containerd's scheduler, which collects through c.
@@ -90,7 +75,9 @@ func collectedBy(c *collector, shipped plugin.Registration) plugin.Registration 
 		if err := set.Add(store.Init(plugin.NewContext(ic.Context, set, nil))); err != nil {
 			return nil, err
 		}
-		own := plugin.NewContext(ic.Context, set, ic.Properties)
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ic.Context))
+		context.AfterFunc(ic.Context, func() { time.AfterFunc(linger, cancel) })
+		own := plugin.NewContext(ctx, set, ic.Properties)
 		own.Config = ic.Config
 		return shipped.InitFn(own)
 	}

@@ -11,14 +11,14 @@ type Match func(p *Proc) bool
 // Command matches processes by the base name of their program, as in
 // Command("nginx") for /usr/sbin/nginx -g "daemon off;".
 func Command(name string) Match {
-	return func(p *Proc) bool { return path.Base(p.Args[0]) == name }
+	return func(p *Proc) bool { return len(p.Args) > 0 && path.Base(p.Args[0]) == name }
 }
 
 // CommandLine matches processes whose arguments are exactly args.
 func CommandLine(args ...string) Match {
 	return func(p *Proc) bool {
 		if p.lookup {
-			return len(args) > 0 && p.Args[0] == args[0]
+			return len(args) > 0 && len(p.Args) > 0 && p.Args[0] == args[0]
 		}
 		return slices.Equal(p.Args, args)
 	}
@@ -35,11 +35,19 @@ type handling struct {
 }
 
 // Handle makes handle play every process that match says yes to, from now on:
-// the first process of a task as well as execs and children of a shell. The
-// program needs no file in the image. The latest matching handler counts, and
-// before all built-in commands. match sees what Proc's fields say, and must not
-// use its streams. When a shell looks for a program in its PATH, match is also
-// asked about a process whose only argument is the name.
+// the first process of a task as well as execs, children of a shell and of env,
+// and interpreters of scripts ("#!/usr/sbin/nginx"). The program needs no file in
+// the image: it is found by its name and by any path, by "command -v" and "type"
+// too, though test and ls see no file. The latest matching handler counts, and
+// before all built-in commands.
+//
+// match sees what Proc's fields say, and must not use its streams or methods. It
+// may be asked about a process several times before that starts, and about one
+// that never does. "command -v" and "type" ask about a process whose only
+// argument is the name.
+//
+// If nobody plays a program and it is not in the image, the error of the start
+// names Handle, and so does the test's log where a shell does not find it.
 func (f *Fake) Handle(match Match, handle Handler) {
 	m := f.machine
 	m.mu.Lock()
@@ -58,4 +66,23 @@ func (m *machine) handler(p *Proc) Handler {
 		}
 	}
 	return nil
+}
+
+// suggestHandle names Handle in the test's log, once for every program.
+func (m *machine) suggestHandle(container, program string) {
+	log, ok := m.t.(interface {
+		Logf(format string, args ...any)
+	})
+	m.mu.Lock()
+	known := m.suggested[program]
+	if !known {
+		if m.suggested == nil {
+			m.suggested = map[string]bool{}
+		}
+		m.suggested[program] = true
+	}
+	m.mu.Unlock()
+	if ok && !known {
+		log.Logf("containerdtest: container %s has no program %s: %s", container, program, useHandle)
+	}
 }

@@ -96,11 +96,11 @@ func TestAHandlersResultIsTheExitCode(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	task := w.start("web", "pause")
-	for _, code := range []int{0, 1, 7, 127, 255} {
+	for _, code := range []int{0, 1, 7, 127, 255, 256, -1} {
 		w.Handle(containerdtest.Command("app"), func(context.Context, *containerdtest.Proc) int { return code })
 		r, err := w.ExecTask(w.ctx, "web", containerd.ExecTaskRequest{Args: []string{"app"}})
 		require.NoError(t, err)
-		assert.EqualValues(t, code, r.ExitCode)
+		assert.EqualValues(t, code&0xff, r.ExitCode)
 	}
 	w.Handle(containerdtest.Command("app"), func(context.Context, *containerdtest.Proc) int {
 		runtime.Goexit() // as t.FailNow does

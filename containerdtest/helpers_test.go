@@ -24,7 +24,7 @@ import (
 )
 
 // testLimit bounds what a test waits for, so that a hang is a failure.
-const testLimit = 30 * time.Second
+const testLimit = 2 * time.Minute
 
 // pause is between two looks at what there is no event for.
 const pause = time.Millisecond

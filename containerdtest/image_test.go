@@ -1,10 +1,13 @@
 package containerdtest_test
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
+	archiveexp "github.com/containerd/containerd/v2/core/images/archive"
 	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/assert"
@@ -72,7 +75,7 @@ func TestAnImagesConfigurationIsItsContainers(t *testing.T) {
 	w.AddImage("full", containerdtest.Image{
 		Files:      map[string]string{"/etc/passwd": "root:x:0:0::/root:/bin/sh\nwww:x:33:34::/srv:/bin/sh\n", "etc/deep/er/file": "content"},
 		Env:        []string{"A=1", "B=two words"},
-		Entrypoint: []string{"sh", "-c", `echo "$1"; pwd; id; env A; env B; env HOME; cat /etc/deep/er/file`},
+		Entrypoint: []string{"sh", "-c", `echo "$1"; pwd; id; printenv A B HOME; cat /etc/deep/er/file`},
 		Cmd:        []string{"zero", "one"},
 		User:       "www", WorkingDir: "/srv/data", StopSignal: "SIGUSR1",
 		Labels: map[string]string{"org.example": "yes"},
@@ -159,4 +162,35 @@ func TestContainersOfOneImageDontShareTheirFiles(t *testing.T) {
 	require.NoError(t, err)
 	_, err = w.StartTask(w.ctx, "copy", nil)
 	assert.True(t, errdefs.IsNotFound(err), "its commands were removed: %v", err)
+}
+
+func TestImagesCanBeExportedAndImported(t *testing.T) {
+	t.Parallel()
+	fake, other := containerdtest.New(t), containerdtest.New(t)
+	fake.AddImage("app", containerdtest.Image{Files: map[string]string{"/a": "b"}})
+	ctx := namespaces.WithNamespace(t.Context(), containerd.DefaultNamespace)
+	image, err := fake.GetImage(ctx, "app")
+	require.NoError(t, err)
+	var archive bytes.Buffer
+	require.NoError(t, fake.Client().Export(ctx, &archive, archiveexp.WithImage(fake.Client().ImageService(), image.Name())))
+
+	made, err := other.Client().Import(ctx, &archive)
+
+	require.NoError(t, err)
+	require.Len(t, made, 1)
+	assert.Equal(t, image.Target().Digest, made[0].Target.Digest)
+	_, err = other.CreateContainer(ctx, containerd.CreateContainerRequest{ID: "web", ImageRef: "app"})
+	require.NoError(t, err)
+}
+
+func TestAnImageThatIsNotThereIsNotLookedForOnTheInternet(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, ref := range []string{"nosuch:1", "registry.invalid/a/b:1"} {
+		_, err := w.CreateContainer(w.ctx, containerd.CreateContainerRequest{ID: "web", ImageRef: ref})
+		require.ErrorContains(t, err, "Fake.AddImage")
+		assert.True(t, errdefs.IsNotFound(err), "%v", err)
+		_, err = w.PullImage(w.ctx, ref, nil)
+		assert.True(t, errdefs.IsNotFound(err), "%v", err)
+	}
 }

@@ -2,6 +2,7 @@ package containerdtest_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"runtime"
@@ -126,8 +127,7 @@ func TestAFakeLeavesNothing(t *testing.T) {
 		"with a handler that goes on for a moment": func(w *world) {
 			w.Handle(containerdtest.Command("app"), func(ctx context.Context, p *containerdtest.Proc) int {
 				<-ctx.Done()
-				time.Sleep(10 * time.Millisecond)
-				return 0
+				return int(sha256.Sum256(make([]byte, 16<<20))[0])
 			})
 			task := w.start("web", "app")
 			require.NoError(w.t, task.Kill(w.ctx, syscall.SIGKILL))

@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/oci"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/image-spec/identity"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -46,6 +47,7 @@ func createWeb(t *testing.T, fake *containerdtest.Fake) {
 }
 
 func TestAssertNoLeaksNamesWhatIsLeft(t *testing.T) {
+	t.Parallel() // what others leave meanwhile is not looked for
 	j := &judged{T: t}
 	ctx := namespaces.WithNamespace(t.Context(), containerd.DefaultNamespace)
 	fake := containerdtest.New(t)
@@ -111,3 +113,52 @@ func TestAssertNoLeaksIsContentWithWhatWasThereAndWhatWasRemoved(t *testing.T) {
 
 	assert.Empty(t, j.failures)
 }
+
+func TestAssertNoLeaksHealsTheFakeFirst(t *testing.T) {
+	for name, hurt := range map[string]func(*containerdtest.Fake){
+		"crashed": (*containerdtest.Fake).Crash,
+		"faulty": func(fake *containerdtest.Fake) {
+			fake.Inject(func(containerdtest.Op) error { return errdefs.ErrUnavailable })
+		},
+		"hanging": func(fake *containerdtest.Fake) {
+			fake.Inject(func(op containerdtest.Op) error { <-op.Context().Done(); return nil })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // what others leave meanwhile is not looked for
+			fake := containerdtest.New(t)
+			fake.AddImage("app", containerdtest.Image{})
+			j := &judged{T: t}
+			containerdtest.AssertNoLeaks(j, fake)
+			createWeb(t, fake)
+			hurt(fake)
+			j.end()
+
+			failures := strings.Join(j.failures, "\n")
+			assert.Contains(t, failures, "leak: container web")
+			assert.NotContains(t, failures, "looking for leaks")
+		})
+	}
+}
+
+func TestAssertNoLeaksOfNothing(t *testing.T) {
+	t.Parallel()
+	for name, svc := range map[string]containerd.Connection{
+		"nil":              nil,
+		"nil service":      (*containerd.DefaultService)(nil),
+		"nil client":       containerd.NewDefaultService(nil, ""),
+		"fake that is nil": (*containerdtest.Fake)(nil),
+	} {
+		failed := &noted{T: t}
+		containerdtest.AssertNoLeaks(failed, svc)
+		assert.True(t, failed.failed, name)
+	}
+}
+
+// noted is a test that takes note of its failure.
+type noted struct {
+	*testing.T
+	failed bool
+}
+
+func (n *noted) Fatalf(string, ...any) { n.failed = true }

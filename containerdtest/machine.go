@@ -12,6 +12,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+
+	"github.com/ctrdkit/containerd/internal/clock"
 )
 
 // firstPID is the first process ID of the simulated machine. It is above every
@@ -25,14 +27,15 @@ type machine struct {
 	clock *virtualClock
 	dir   string // for the files of running tasks
 
-	mu       sync.Mutex
-	handlers []handling
-	tasks    map[taskKey]*task
-	pids     uint32
-	events   events.Publisher // of the running daemon; nil while there is none
-	closed   bool             // nothing begins any more
-	inside   int              // goroutines of processes
-	left     *sync.Cond       // when inside is 0
+	mu        sync.Mutex
+	handlers  []handling
+	suggested map[string]bool // programs that the test's log tells to script
+	tasks     map[taskKey]*task
+	pids      uint32
+	events    events.Publisher // of the running daemon; nil while there is none
+	closed    bool             // nothing begins any more
+	inside    int              // goroutines of processes
+	left      *sync.Cond       // when inside is 0
 }
 
 var errClosed = fmt.Errorf("the fake is closed: %w", errdefs.ErrUnavailable)
@@ -42,7 +45,7 @@ type taskKey struct{ namespace, id string }
 func newMachine(t T, c *virtualClock) *machine {
 	m := &machine{t: t, clock: c, tasks: map[taskKey]*task{}, pids: firstPID - 1}
 	m.left = sync.NewCond(&m.mu)
-	c.idle = m.idle
+	c.idle, c.gone = m.idle, m.gone
 	return m
 }
 
@@ -108,6 +111,23 @@ func (m *machine) idle() bool {
 		}
 	}
 	return true
+}
+
+// gone says whether a process has ended, or is not there at all.
+func (m *machine) gone(p clock.Process) bool {
+	m.mu.Lock()
+	t := m.tasks[taskKey{p.Namespace, p.ContainerID}]
+	m.mu.Unlock()
+	if t == nil {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	process := t.init
+	if p.ExecID != "" {
+		process = t.execs[p.ExecID]
+	}
+	return process == nil || process.status == runtime.StoppedStatus
 }
 
 // all returns the tasks, in no order.

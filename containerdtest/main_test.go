@@ -1,6 +1,7 @@
 package containerdtest_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -9,8 +10,16 @@ import (
 // memory is a file system that forgets.
 const memory = "/dev/shm"
 
+// parallel is how many tests run at once by default: most of them wait, for
+// timeouts, exits and each other, and use no processor.
+const parallel = "4"
+
 // TestMain puts the fakes' many small files into memory, where that can be had.
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", parallel); err != nil { // before the command line is parsed
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -2,25 +2,29 @@ package containerdtest
 
 import (
 	"context"
+	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/containerd/errdefs"
 )
 
 // Handler plays a process. It gets a context that ends when the process is
-// killed, and returns the exit code, 0 to 255. When the context ends the
-// process is dead, its files are closed, and what the handler still does or
-// returns doesn't matter; but it has to return, because the end of the test
-// waits for it.
+// killed, and returns the exit code, of which the lowest eight bits count, as on
+// Linux: 256 is 0, and -1 is 255. When the context ends the process is dead, its
+// files are closed, and what the handler still does or returns doesn't matter;
+// but it has to return, because the end of the test waits for it.
 type Handler func(ctx context.Context, p *Proc) int
 
 // Proc is a simulated process of a container. Its methods are safe for
 // concurrent use by multiple goroutines.
+//
+// A test may make one to call its handler without a fake. Such a process has what
+// its fields say, and streams only if they do; its PID is 1, it sleeps in real
+// time, gets no signals, has no terminal size, and Path is an error.
 type Proc struct {
 	// ContainerID and ExecID say whose process it is; ExecID is empty unless it
 	// is an exec.
@@ -58,7 +62,12 @@ func newProc(p *process) *Proc {
 }
 
 // PID returns the process ID inside the container; 1 is its first process.
-func (p *Proc) PID() int { return p.process.inner }
+func (p *Proc) PID() int {
+	if p.process == nil {
+		return 1
+	}
+	return p.process.inner
+}
 
 // Getenv returns the value of an environment variable, or "".
 func (p *Proc) Getenv(name string) string {
@@ -74,22 +83,38 @@ func (p *Proc) Getenv(name string) string {
 // inside the container's root directory. Relative paths start at Dir. The file
 // need not exist.
 func (p *Proc) Path(name string) (string, error) {
+	if p.process == nil {
+		return "", fmt.Errorf("path %s of a process without a container: %w", name, errdefs.ErrFailedPrecondition)
+	}
 	host, _, err := p.process.task.locate(p.Dir, name, true)
 	return host, err
 }
 
 // Sleep waits for d by the fake's clock: see [WithVirtualTime]. It returns an
 // error if ctx ends or the process is killed first.
-func (p *Proc) Sleep(ctx context.Context, d time.Duration) error { return p.process.sleep(ctx, d) }
+func (p *Proc) Sleep(ctx context.Context, d time.Duration) error {
+	if p.process == nil {
+		return sleepReally(ctx, d)
+	}
+	return p.process.sleep(ctx, d)
+}
 
 // Trap makes the given signals wait for [Proc.NextSignal]. Signals that are not
 // trapped do what they do on Linux: most end the process, and none but SIGKILL
 // does anything to the container's first one.
-func (p *Proc) Trap(signals ...syscall.Signal) { p.process.trap(signals) }
+func (p *Proc) Trap(signals ...syscall.Signal) {
+	if p.process != nil {
+		p.process.trap(signals)
+	}
+}
 
 // NextSignal returns the next trapped signal, in the order they were sent. It
 // returns an error if ctx ends or the process is killed first.
 func (p *Proc) NextSignal(ctx context.Context) (syscall.Signal, error) {
+	if p.process == nil {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
 	return p.process.nextSignal(ctx)
 }
 
@@ -97,92 +122,19 @@ func (p *Proc) NextSignal(ctx context.Context) (syscall.Signal, error) {
 // is 0, 0 without a terminal or before anybody has set it. A change arrives as
 // SIGWINCH.
 func (p *Proc) TerminalSize() (width, height int, err error) {
-	if p.process.stdio == nil || p.process.stdio.terminal == nil {
+	if p.process == nil || p.process.stdio == nil || p.process.stdio.terminal == nil {
 		return 0, 0, nil
 	}
 	return terminalSize(p.process.stdio.terminal)
 }
 
-// streams returns the three streams, if they are open.
-func (p *process) streams() (in io.Reader, out, errs io.Writer) {
-	if p.stdio == nil {
-		return nil, nil, nil
-	}
-	read := func(f *os.File, given io.Reader) io.Reader {
-		if f != nil {
-			given = f
-		}
-		if given == nil {
-			return nil
-		}
-		return &reader{p, given, f == nil}
-	}
-	write := func(f *os.File, given io.Writer) io.Writer {
-		if f != nil {
-			given = f
-		}
-		return &writer{p, given, f == nil}
-	}
-	return read(p.stdio.stdin, p.in), write(p.stdio.stdout, p.out), write(p.stdio.stderr, p.errs)
-}
-
-// reader is the input of a process, and writer one of its outputs. Their use
-// can wait.
-type (
-	reader struct {
-		process *process
-		io.Reader
-		inside bool // a pipe between processes of the container
-	}
-	writer struct {
-		process *process
-		io.Writer
-		inside bool
-	}
-)
-
-// Read reads when the task is not paused.
-func (s *reader) Read(b []byte) (int, error) {
-	if s.inside { // else a client is the other side, of which nobody knows what it is about to do
-		defer s.process.block(readyFor(s.Reader, unix.POLLIN)).done()
-	}
-	n, err := s.Reader.Read(b)
-	if pauseErr := s.process.awake(context.Background()); err == nil && n == 0 {
-		err = pauseErr
-	}
-	return n, err
-}
-
-// Write writes when the task is not paused.
-func (s *writer) Write(b []byte) (int, error) {
-	if s.inside {
-		defer s.process.block(readyFor(s.Writer, unix.POLLOUT)).done()
-	}
-	if err := s.process.awake(context.Background()); err != nil {
-		return 0, err
-	}
-	return s.Writer.Write(b)
-}
-
-// Fd lets a shell find out whether it writes to a terminal. The descriptor is
-// not for anything else.
-func (s *writer) Fd() uintptr {
-	fd := ^uintptr(0)
-	if f, ok := s.Writer.(*os.File); ok {
-		ignore(control(f, func(n int) error { fd = uintptr(n); return nil }))
-	}
-	return fd
-}
-
-// readyFor returns what says whether a call that waits for a stream is about to
-// return, as far as that can be known.
-func readyFor(stream any, event int16) func() bool {
-	f, ok := stream.(*os.File)
-	if !ok {
-		return func() bool { return false }
-	}
-	return func() bool {
-		ready, err := poll(f, event)
-		return ready || err != nil
+func sleepReally(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

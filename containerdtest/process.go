@@ -17,7 +17,7 @@ import (
 const (
 	// dyingTime is how long a killed process still counts as running, as it
 	// does on a real machine until it was reaped.
-	dyingTime = 5 * time.Millisecond
+	dyingTime = 10 * time.Millisecond
 	// drainTime is how long a shim waits at most for output that a child of a
 	// deleted process holds open.
 	drainTime = 10 * time.Second
@@ -53,7 +53,6 @@ type process struct {
 	pending []syscall.Signal
 	arrived chan struct{} // has an element when pending may have
 	waits   map[*waiting]struct{}
-	waiters int // requests that wait for its end
 	stdio   *stdio
 
 	// What a child has for the streams that are not its parent's.

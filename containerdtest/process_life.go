@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/runtime"
+
+	"github.com/ctrdkit/containerd/internal/clock"
 )
 
 // waiting is something that a process waits for.
@@ -79,7 +81,7 @@ func (p *process) end(code int) {
 		return
 	}
 	p.status, p.dying = runtime.StoppedStatus, false
-	p.exit = runtime.Exit{Pid: p.pid, Status: uint32(code) & 0xff, Timestamp: t.machine.clock.Now()}
+	p.exit = runtime.Exit{Pid: p.pid, Status: uint32(code) & 0xff, Timestamp: time.Now()}
 	if p.stdio != nil {
 		p.stdio.close()
 	}
@@ -88,7 +90,7 @@ func (p *process) end(code int) {
 		t.thaw()
 	}
 	if !p.child {
-		t.machine.clock.ended(p.waiters)
+		t.machine.clock.ended(clock.Process{Namespace: t.namespace, ContainerID: t.id, ExecID: p.execID})
 	}
 	t.mu.Unlock()
 	if !p.child {
@@ -160,7 +162,7 @@ func (w *waiting) done() {
 // happens. The caller holds the task's mutex.
 func (p *process) waiting() bool {
 	for w := range p.waits {
-		if !p.task.paused && (w.ended || w.over()) {
+		if w.ended || w.over() {
 			return false
 		}
 	}

@@ -12,8 +12,6 @@ import (
 
 // Wait returns the exit, or an error if the task is deleted first or ctx ends.
 func (p *process) Wait(ctx context.Context) (*runtime.Exit, error) {
-	p.await(1)
-	defer p.await(-1)
 	select {
 	case <-p.exited:
 	case <-p.task.deleted:
@@ -26,12 +24,6 @@ func (p *process) Wait(ctx context.Context) (*runtime.Exit, error) {
 		return nil, ctx.Err()
 	}
 	return nil, errShimGone
-}
-
-func (p *process) await(n int) {
-	p.task.mu.Lock()
-	defer p.task.mu.Unlock()
-	p.waiters += n
 }
 
 func (p *process) lastExit() *runtime.Exit {

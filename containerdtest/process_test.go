@@ -25,6 +25,9 @@ func errText(err error) string {
 	return strings.TrimPrefix(native(err).Error(), "rpc error: code = Unknown desc = ")
 }
 
+// hint is the fake's own addition to what a runtime says.
+const hint = " (script it with Fake.Handle)"
+
 func TestWhatIsRefusedInEachStateOfATask(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -115,8 +118,8 @@ func TestAnExecThatCantStart(t *testing.T) {
 		change func(*specs.Process)
 		text   string
 	}{
-		"path":    {func(p *specs.Process) { p.Args = []string{"/no/such"} }, failed + `unable to start container process: exec: "/no/such": stat /no/such: no such file or directory`},
-		"name":    {func(p *specs.Process) { p.Args = []string{"nosuch"} }, failed + `unable to start container process: exec: "nosuch": executable file not found in $PATH`},
+		"path":    {func(p *specs.Process) { p.Args = []string{"/no/such"} }, failed + `unable to start container process: exec: "/no/such": stat /no/such: no such file or directory` + hint},
+		"name":    {func(p *specs.Process) { p.Args = []string{"nosuch"} }, failed + `unable to start container process: exec: "nosuch": executable file not found in $PATH` + hint},
 		"dir":     {func(p *specs.Process) { p.Args = []string{"/etc"} }, failed + `unable to start container process: exec: "/etc": is a directory`},
 		"data":    {func(p *specs.Process) { p.Args = []string{"/etc/passwd"} }, failed + `unable to start container process: exec: "/etc/passwd": permission denied`},
 		"noargs":  {func(p *specs.Process) { p.Args = nil }, failed + "args must not be empty"},
@@ -186,7 +189,7 @@ func TestATaskThatCantBeCreatedLeavesNothing(t *testing.T) {
 		change func(*specs.Spec)
 		text   string
 	}{
-		"path":     {func(s *specs.Spec) { s.Process.Args = []string{"/no/such"} }, inInit + `exec: "/no/such": stat /no/such: no such file or directory`},
+		"path":     {func(s *specs.Spec) { s.Process.Args = []string{"/no/such"} }, inInit + `exec: "/no/such": stat /no/such: no such file or directory` + hint},
 		"noargs":   {func(s *specs.Spec) { s.Process.Args = nil }, failed + "args must not be empty"},
 		"relative": {func(s *specs.Spec) { s.Process.Cwd = "tmp" }, failed + "Cwd must be an absolute path"},
 		"file":     {func(s *specs.Spec) { s.Process.Cwd = "/etc/passwd" }, inInit + "mkdir /etc/passwd: not a directory"},

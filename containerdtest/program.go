@@ -3,6 +3,7 @@ package containerdtest
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,9 @@ const (
 	// builtinFile is what it contains.
 	builtinFile = "all commands of package containerdtest\n"
 )
+
+// useHandle is what errors of absent programs say to the author of the test.
+const useHandle = "script it with Fake.Handle"
 
 // maxInterpreters is how many scripts may run each other.
 const maxInterpreters = 4
@@ -78,7 +82,7 @@ func (p *process) checkDir() error {
 func (p *process) find(name string) (string, error) {
 	if strings.Contains(name, "/") {
 		if err := p.task.executable(p.spec.Cwd, name); errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("exec: %q: stat %s: no such file or directory", name, name)
+			return "", fmt.Errorf("exec: %q: stat %s: no such file or directory (%s)", name, name, useHandle)
 		} else if err != nil {
 			return "", fmt.Errorf("exec: %q: %w", name, err)
 		}
@@ -89,7 +93,7 @@ func (p *process) find(name string) (string, error) {
 			return file, nil
 		}
 	}
-	return "", fmt.Errorf("exec: %q: executable file not found in $PATH", name)
+	return "", fmt.Errorf("exec: %q: executable file not found in $PATH (%s)", name, useHandle)
 }
 
 // relative returns dir, which counts from the working directory if it is relative.
@@ -141,17 +145,24 @@ func (p *process) program(file string, args []string, depth int) (Handler, error
 	}
 	if script, ok := bytes.CutPrefix(head, []byte("#!")); ok && depth < maxInterpreters {
 		interpreter := strings.Fields(string(script))
-		if len(interpreter) == 0 || p.task.executable(p.spec.Cwd, interpreter[0]) != nil {
+		if len(interpreter) == 0 {
 			return nil, fmt.Errorf("exec %s: %w", file, syscall.ENOENT)
 		}
-		return p.program(interpreter[0], slices.Concat(interpreter, []string{file}, args[1:]), depth+1)
+		args = slices.Concat(interpreter, []string{file}, args[1:])
+		if run := p.played(args); run != nil {
+			return run, nil
+		}
+		if p.task.executable(p.spec.Cwd, interpreter[0]) != nil {
+			return nil, fmt.Errorf("exec %s: %w: %s (%s)", file, syscall.ENOENT, interpreter[0], useHandle)
+		}
+		return p.program(interpreter[0], args, depth+1)
 	}
 	known := bytes.HasPrefix(head, []byte("\x7fELF")) || string(head)+"\n" == builtinFile
 	if !known {
 		return nil, fmt.Errorf("exec %s: %w", file, syscall.ENOEXEC)
 	}
 	if !slices.Contains(builtins, path.Base(args[0])) {
-		return nil, fmt.Errorf("exec %s: the fake does not know this program, script it with Fake.Handle", file)
+		return nil, fmt.Errorf("exec %s: the fake does not know this program, %s", file, useHandle)
 	}
 	if path.Base(args[0]) == "pause" {
 		// As if it had been running for a moment: who stops a task right after its
@@ -159,6 +170,20 @@ func (p *process) program(file string, args []string, depth int) (Handler, error
 		p.trap([]syscall.Signal{syscall.SIGTERM, syscall.SIGINT})
 	}
 	return builtin(args), nil
+}
+
+// played returns the handler of a script's interpreter, or nil.
+func (p *process) played(args []string) Handler {
+	wanted := newProc(p)
+	wanted.Args = slices.Clone(args)
+	run := p.task.machine.handler(wanted)
+	if run == nil {
+		return nil
+	}
+	return func(ctx context.Context, proc *Proc) int {
+		proc.Args = slices.Clone(args)
+		return run(ctx, proc)
+	}
 }
 
 func firstLine(name string) (line []byte, err error) {

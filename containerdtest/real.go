@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ctrdkit/containerd"
 	"github.com/ctrdkit/containerd/embedded"
+	"github.com/ctrdkit/containerd/internal/seam"
 	"github.com/ctrdkit/containerd/internal/testimage"
 )
 
@@ -20,19 +23,31 @@ type Daemon struct {
 
 	t      T
 	daemon *embedded.Daemon
+	dir    string // of the services' FIFOs and logs
 }
 
 var _ containerd.Engine = (*Daemon)(nil)
 
 // NewDaemon starts a real containerd with a real OCI runtime, runc, for one
 // test, as root or rootless, and returns it with a service in the namespace
-// "default". See package embedded for what it is and needs.
+// "default". See package embedded for what it is and needs. FIFOs and logs of
+// tasks that name no directory go to one of this daemon's, which the end of the
+// test removes.
 //
 // It fails the test if that does not work, and skips it only where no user but
 // root could run it: where there are no user namespaces. With the environment
 // variable CI set it fails there too, because the test would never run.
 func NewDaemon(t T) *Daemon {
 	t.Helper()
+	dir, err := os.MkdirTemp("", "ctrd-test-")
+	if err != nil {
+		t.Fatalf("making a directory for a private containerd: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := removeSoon(dir); err != nil {
+			t.Errorf("removing the directory of the private containerd: %v", err)
+		}
+	})
 	ctx := context.Background()
 	d, err := embedded.Start(ctx, nil)
 	if errors.Is(err, embedded.ErrNoUserNamespace) && os.Getenv("CI") == "" {
@@ -46,24 +61,21 @@ func NewDaemon(t T) *Daemon {
 			t.Errorf("ending the private containerd: %v", err)
 		}
 	})
-	return &Daemon{DefaultService: openOn(t, d, ""), t: t, daemon: d}
+	daemon := &Daemon{t: t, daemon: d, dir: dir}
+	daemon.DefaultService = daemon.Open("")
+	return daemon
 }
 
-func openOn(t T, d *embedded.Daemon, namespace string) *containerd.DefaultService {
-	t.Helper()
-	if namespace == "" {
-		namespace = containerd.DefaultNamespace
-	}
-	svc, err := containerd.Open(context.Background(), containerd.WithAddress(d.Address()), containerd.WithNamespace(namespace))
-	if err != nil {
-		t.Fatalf("opening the private containerd: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := svc.Close(); err != nil {
-			t.Errorf("closing the service: %v", err)
+// removeSoon removes a directory in which loggers may still write their last
+// lines: they end by themselves after the daemon.
+func removeSoon(dir string) error {
+	tick := time.NewTicker(leakPause)
+	defer tick.Stop()
+	for end := time.Now().Add(leakGrace); ; <-tick.C {
+		if err := os.RemoveAll(dir); err == nil || time.Now().After(end) {
+			return err
 		}
-	})
-	return svc
+	}
 }
 
 // Address returns the path of the daemon's socket.
@@ -73,7 +85,20 @@ func (d *Daemon) Address() string { return d.daemon.Address() }
 // containerd.DefaultNamespace. The end of the test closes it.
 func (d *Daemon) Open(namespace string) *containerd.DefaultService {
 	d.t.Helper()
-	return openOn(d.t, d.daemon, namespace)
+	if namespace == "" {
+		namespace = containerd.DefaultNamespace
+	}
+	svc, err := containerd.Open(context.Background(), containerd.WithAddress(d.Address()), containerd.WithNamespace(namespace))
+	if err != nil {
+		d.t.Fatalf("opening the private containerd: %v", err)
+	}
+	seam.Configure(svc, seam.Settings{StdioDir: filepath.Join(d.dir, "stdio"), LogDir: filepath.Join(d.dir, "logs")})
+	d.t.Cleanup(func() {
+		if err := svc.Close(); err != nil {
+			d.t.Errorf("closing the service: %v", err)
+		}
+	})
+	return svc
 }
 
 // AddImage does what [Fake.AddImage] does, with real programs for the built-in
@@ -81,15 +106,20 @@ func (d *Daemon) Open(namespace string) *containerd.DefaultService {
 // and takes a few seconds.
 func (d *Daemon) AddImage(ref string, image Image) {
 	d.t.Helper()
-	var base []testimage.File
-	if !image.Empty {
-		binary, err := userland()
-		if err != nil {
-			d.t.Fatalf("adding image %s: %v", ref, err)
-		}
-		base = realFiles(binary)
+	addImage(d.t, d.DefaultService, ref, image, d.baseFiles(image))
+}
+
+// baseFiles are what an image has by itself, unless it is to be empty.
+func (d *Daemon) baseFiles(image Image) []testimage.File {
+	d.t.Helper()
+	if image.Empty {
+		return nil
 	}
-	addImage(d.t, d.DefaultService, ref, image, base)
+	binary, err := userland()
+	if err != nil {
+		d.t.Fatalf("building the programs of an image: %v", err)
+	}
+	return realFiles(binary)
 }
 
 // userland builds the programs of the built-in commands once.

@@ -13,36 +13,84 @@ import (
 // RestartDaemon ends the daemon and starts it again on the same directory, as
 // a crash and a new start of containerd do: every connection breaks, requests
 // under way fail or are lost, everything stored is still there, and tasks run
-// on.
+// on. It may be called in a function given to [Fake.Inject].
 func (f *Fake) RestartDaemon() {
 	f.t.Helper()
-	f.Crash()
-	f.Recover()
+	f.lifecycle.Lock()
+	defer f.lifecycle.Unlock()
+	f.report(f.stop(), f.start())
 }
 
 // Crash ends the daemon. Until [Fake.Recover] every request fails as
-// unavailable. Processes run on, as they do without containerd.
+// unavailable. Processes run on, as they do without containerd. It may be called
+// in a function given to [Fake.Inject].
 func (f *Fake) Crash() {
 	f.t.Helper()
-	if err := f.stop(); err != nil {
-		f.t.Errorf("ending the fake's daemon: %v", err)
-	}
+	f.lifecycle.Lock()
+	defer f.lifecycle.Unlock()
+	f.report(f.stop(), nil)
 }
 
 // Recover starts the daemon that [Fake.Crash] has ended, on the same directory.
 // It does nothing if the daemon is there.
 func (f *Fake) Recover() {
 	f.t.Helper()
-	if err := f.start(); err != nil {
-		f.t.Fatalf("starting the fake's daemon again: %v", err)
+	f.lifecycle.Lock()
+	defer f.lifecycle.Unlock()
+	f.report(nil, f.start())
+}
+
+// report fails the test if the daemon did not end or start well.
+func (f *Fake) report(stop, start error) {
+	f.t.Helper()
+	if stop != nil {
+		f.t.Errorf("ending the fake's daemon: %v", stop)
 	}
+	if start != nil {
+		f.t.Fatalf("starting the fake's daemon: %v", start)
+	}
+}
+
+// start starts the daemon if it is away and the test goes on. The caller holds
+// f.lifecycle.
+func (f *Fake) start() error {
+	if f.closed || f.current() != nil {
+		return nil
+	}
+	s, err := startServer(context.Background(), f.dir, f.machine, f.intercept)
+	if err != nil {
+		return err
+	}
+	f.replace(s)
+	return nil
+}
+
+// stop ends the daemon if it is there. The caller holds f.lifecycle.
+func (f *Fake) stop() error {
+	s := f.current()
+	if s == nil {
+		return nil
+	}
+	f.replace(nil)
+	f.cut()
+	return s.stop(f.machine)
+}
+
+func (f *Fake) current() *server {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.server
+}
+
+func (f *Fake) replace(s *server) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.server = s
 }
 
 // dial connects a client to the daemon, if it is there.
 func (f *Fake) dial(ctx context.Context, _ string) (net.Conn, error) {
-	f.mu.Lock()
-	s := f.server
-	f.mu.Unlock()
+	s := f.current()
 	if s == nil {
 		return nil, fmt.Errorf("the fake's daemon is away: %w", errdefs.ErrUnavailable)
 	}

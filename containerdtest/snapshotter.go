@@ -44,6 +44,7 @@ func newDirectories(root string) (*directories, error) {
 	}
 	store, err := storage.NewMetaStore(filepath.Join(root, "metadata.db"), func(o *bolt.Options) error {
 		o.NoSync = true // the machine under the fake does not crash
+		o.Timeout = lockLimit
 		return nil
 	})
 	return &directories{root, store}, err

@@ -150,12 +150,13 @@ func (t *task) Update(context.Context, *types.Any, map[string]string) error {
 	return nil
 }
 
-// idle says whether every process waits for something, and goes on waiting.
+// idle says whether every process waits for something, and goes on waiting. One
+// that is frozen does nothing else.
 func (t *task) idle() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for p := range t.live {
-		if p.dying || p.status == runtime.StoppedStatus || !p.waiting() {
+		if p.dying || p.status == runtime.StoppedStatus || !t.paused && !p.waiting() {
 			return false
 		}
 	}

@@ -3,6 +3,7 @@ package containerdtest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"syscall"
@@ -205,6 +206,7 @@ func TestTimeWaitsForBothContainers(t *testing.T) {
 	w := newWorld(t, containerdtest.WithVirtualTime())
 	var both sync.WaitGroup
 	both.Add(2)
+	rested := make(chan string, 2)
 	w.Handle(containerdtest.Command("nap"), func(ctx context.Context, p *containerdtest.Proc) int {
 		both.Done()
 		both.Wait()
@@ -216,22 +218,26 @@ func TestTimeWaitsForBothContainers(t *testing.T) {
 		if errors.Join(err, parseErr) != nil {
 			return 1
 		}
+		rested <- p.ContainerID
 		return 0
 	})
 	w.start("web", "pause")
 	w.start("db", "pause")
-	done := make(chan string, 2)
+	ran := make(chan error, 2)
 	run := func(id, times, length string) {
-		if _, err := w.ExecTask(w.ctx, id, exec("nap", times, length)); err != nil {
-			id = err.Error()
+		r, err := w.ExecTask(w.ctx, id, exec("nap", times, length))
+		if r.ExitCode != 0 {
+			err = fmt.Errorf("exit code %d in %s", r.ExitCode, id)
 		}
-		done <- id
+		ran <- err
 	}
 	began := time.Now()
 	go run("web", "3", "60s")
 	go run("db", "1", "2h")
-	assert.Equal(t, "web", received(t, done), "it has less to sleep")
-	assert.Equal(t, "db", received(t, done))
+	require.NoError(t, received(t, ran))
+	require.NoError(t, received(t, ran))
+	assert.Equal(t, "web", received(t, rested), "it has less to sleep")
+	assert.Equal(t, "db", received(t, rested))
 	assertSoon(t, began)
 }
 
@@ -258,4 +264,26 @@ func TestAPausedTaskWaitsWhateverTimeItIs(t *testing.T) {
 	assertRuns(t, slept.exit, "it is frozen")
 	require.NoError(t, task.Resume(w.ctx))
 	assert.Equal(t, 0, slept.code())
+}
+
+func TestAPausedBusyProcessDoesNotHoldTimeUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, containerdtest.WithVirtualTime())
+	w.start("busy", "sh", "-c", "while true; do true; done")
+	w.start("web", "sleep", "7200")
+	require.NoError(t, w.PauseTask(w.ctx, "busy", nil))
+	began := time.Now()
+	err := w.StopTask(w.ctx, "web", &containerd.StopTaskOptions{Signal: syscall.SIGURG, Timeout: time.Hour})
+	require.ErrorIs(t, err, containerd.ErrTaskStopTimeout)
+	assertSoon(t, began)
+}
+
+func TestAnExitHasTheMachinesTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, containerdtest.WithVirtualTime())
+	w.start("web", "sh", "-c", "sleep 3600; exit 3")
+	r, err := w.WaitTask(w.ctx, "web", nil)
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, r.ExitCode)
+	assert.WithinDuration(t, time.Now(), r.ExitedAt, time.Minute)
 }

@@ -26,7 +26,7 @@ func BenchmarkTaskOutput(b *testing.B) {
 	line := strings.Repeat("x", 79) + "\n"
 	require.NoError(b, os.WriteFile(filepath.Join(dir, "lines"), []byte(strings.Repeat(line, size/len(line))), 0o644))
 	ctx := namespaces.WithNamespace(b.Context(), "bench")
-	svc, err := containerd.Open(ctx, containerd.WithAddress(shared.daemon.Address()), containerd.WithNamespace("bench"))
+	svc, err := containerd.Open(ctx, containerd.WithAddress(shared.daemon.address), containerd.WithNamespace("bench"))
 	require.NoError(b, err)
 	const id = "writer"
 	_, err = svc.CreateContainer(ctx, containerd.CreateContainerRequest{ID: id, ImageRef: shared.image, SpecOpts: []oci.SpecOpts{
@@ -40,8 +40,8 @@ func BenchmarkTaskOutput(b *testing.B) {
 		"files": func(round string) containerd.TaskIO {
 			return containerd.FileIO{Stdout: filepath.Join(dir, "out-"+round), Stderr: filepath.Join(dir, "err-"+round)}
 		},
-		"log": func(round string) containerd.TaskIO {
-			return containerd.LogIO{Dir: filepath.Join(dir, "log-"+round), MaxSize: 64 << 20}
+		"log": func(string) containerd.TaskIO { // a container has one
+			return containerd.LogIO{Dir: filepath.Join(dir, "log"), MaxSize: 64 << 20}
 		},
 	}
 	took := map[string][]float64{}

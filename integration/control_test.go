@@ -123,7 +123,7 @@ func TestListProcessesShowsArgumentsWithoutPs(t *testing.T) {
 
 	// A process that is neither the first nor an exec is signalled too.
 	require.NoError(t, w.engine().SignalTask(w.ctx, req.ID, syscall.SIGTERM, &containerd.SignalTaskOptions{All: true}))
-	require.NoError(t, w.await(running))
+	require.NoError(t, received(w, running))
 	require.Eventually(t, func() bool { return syscall.Kill(int(child.PID), 0) != nil }, 10*time.Second, 10*time.Millisecond)
 }
 

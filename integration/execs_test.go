@@ -3,8 +3,6 @@ package integration_test
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -12,7 +10,6 @@ import (
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/ctrdkit/containerd"
 	"github.com/ctrdkit/containerd/containerdtest/conformance"
@@ -200,17 +197,9 @@ func TestTerminalOfAnExecHasTheSizeThatIsAskedFor(t *testing.T) {
 		Args: []string{"sleep", "300"}, Terminal: true, Width: 100, Height: 30,
 	})
 	require.NoError(t, err)
-	size := func() string {
-		tty, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/0", x.PID()), os.O_RDWR|unix.O_NOCTTY, 0)
-		require.NoError(t, err)
-		defer tty.Close()
-		ws, err := unix.IoctlGetWinsize(int(tty.Fd()), unix.TIOCGWINSZ)
-		require.NoError(t, err)
-		return fmt.Sprintf("%dx%d", ws.Col, ws.Row)
-	}
-	assert.Equal(t, "100x30", size())
+	assert.Equal(t, "100x30", terminalSize(t, x.PID()))
 	require.NoError(t, x.Resize(w.ctx, 120, 40))
-	assert.Equal(t, "120x40", size())
+	assert.Equal(t, "120x40", terminalSize(t, x.PID()))
 	require.NoError(t, x.Remove(w.ctx))
 }
 

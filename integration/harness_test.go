@@ -3,11 +3,9 @@ package integration_test
 import (
 	"context"
 	"crypto/rand"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,21 +19,12 @@ import (
 
 	"github.com/ctrdkit/containerd"
 	"github.com/ctrdkit/containerd/containerdtest/conformance"
-	"github.com/ctrdkit/containerd/embedded"
 )
 
 // helperEnv makes this test binary act as another process of a test.
 const helperEnv = "INTEGRATION_HELPER"
 
 func isHelper() bool { return os.Getenv(helperEnv) != "" }
-
-// daemonLog shows the daemon's log when DAEMON_LOG is set.
-func daemonLog() io.Writer {
-	if os.Getenv("DAEMON_LOG") != "" {
-		return os.Stderr
-	}
-	return nil
-}
 
 // backend opens a service in a new namespace of the daemon at address. At the
 // end of the test the namespace is emptied and removed.
@@ -78,59 +67,6 @@ func lacks() map[conformance.Ability]string {
 		missing[conformance.OtherUsers] = "newuidmap is not installed, so a rootless container has one user"
 	}
 	return missing
-}
-
-// private opens a service on a daemon of its own, which can be killed and
-// started again.
-func private(t *testing.T) conformance.Backend {
-	t.Helper()
-	b, _ := privateDaemon(t)
-	return b
-}
-
-// ownDaemon is a daemon that only one test uses.
-type ownDaemon struct {
-	*embedded.Daemon
-	t    *testing.T
-	root string
-}
-
-func privateDaemon(t *testing.T) (conformance.Backend, *ownDaemon) {
-	t.Helper()
-	// The socket's path must be short, and so must the root's that it depends on.
-	root, err := os.MkdirTemp("", "it-")
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(root)) })
-	d := &ownDaemon{t: t, root: root}
-	d.start()
-	t.Cleanup(func() { assert.NoError(t, d.Close()) })
-	b := backend(t, d.Address())
-	b.Private = nil
-	b.Restart = func(*testing.T) { d.restart() }
-	return b, d
-}
-
-func (d *ownDaemon) start() {
-	d.t.Helper()
-	started, err := embedded.Start(d.t.Context(), &embedded.Options{Root: d.root, Log: daemonLog()})
-	require.NoError(d.t, err)
-	noteDaemon(started)
-	d.Daemon = started
-}
-
-// kill ends the daemon as a crash would.
-func (d *ownDaemon) kill() {
-	d.t.Helper()
-	require.NoError(d.t, syscall.Kill(d.PID(), syscall.SIGKILL))
-	<-d.Done()
-}
-
-func (d *ownDaemon) restart() {
-	d.t.Helper()
-	address := d.Address()
-	d.kill()
-	d.start()
-	require.Equal(d.t, address, d.Address(), "the daemon comes back at its address")
 }
 
 // removeNamespace removes everything that a test made on purpose, through a

@@ -69,7 +69,11 @@ func startHelper(t *testing.T, call helperCall, wire ...func(*exec.Cmd)) *helper
 	require.NoError(t, err)
 	hold, release, err := os.Pipe()
 	require.NoError(t, err)
-	cmd := exec.Command("/proc/self/exe")
+	// No helper outlasts its test for ever. This is more than the time of a world:
+	// where it kills a helper, the test has failed already.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
 	cmd.Env = append(os.Environ(), helperEnv+"="+string(text), "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = t.Output()
 	cmd.ExtraFiles = []*os.File{reportsEnd, hold}
@@ -201,6 +205,9 @@ var helperOps = map[string]func(context.Context, *containerd.DefaultService, hel
 	},
 	"log": func(ctx context.Context, s *containerd.DefaultService, call helperCall) (r helperReport, err error) {
 		return r, logTask(ctx, s, call)
+	},
+	"launch and attach": func(ctx context.Context, s *containerd.DefaultService, call helperCall) (r helperReport, err error) {
+		return r, launchAttached(ctx, s, call)
 	},
 	"start exec": func(ctx context.Context, s *containerd.DefaultService, call helperCall) (r helperReport, err error) {
 		_, err = s.StartExec(ctx, call.ID, containerd.StartExecRequest{ID: call.ExecID, Args: call.Args, Detach: true})

@@ -13,13 +13,13 @@ import (
 
 // call is the helper's call op in the world's namespace.
 func (w *world) call(op string) helperCall {
-	return helperCall{Op: op, Address: shared.daemon.Address(), Namespace: w.Namespace, Image: w.Image, ID: newID()}
+	return helperCall{Op: op, Address: shared.daemon.address, Namespace: w.Namespace, Image: w.Image, ID: newID()}
 }
 
 // fresh opens another service in the world's namespace.
 func (w *world) fresh() *containerd.DefaultService {
 	w.Helper()
-	s, err := containerd.Open(w.ctx, containerd.WithAddress(shared.daemon.Address()), containerd.WithNamespace(w.Namespace))
+	s, err := containerd.Open(w.ctx, containerd.WithAddress(shared.daemon.address), containerd.WithNamespace(w.Namespace))
 	require.NoError(w, err)
 	w.Cleanup(func() { assert.NoError(w, s.Close()) })
 	return s

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ctrdkit/containerd/embedded"
 	"github.com/ctrdkit/containerd/internal/leaks"
 )
 
@@ -31,10 +30,10 @@ var used struct {
 }
 
 // noteDaemon remembers where a daemon keeps what runs.
-func noteDaemon(d *embedded.Daemon) {
+func noteDaemon(address string) {
 	used.mu.Lock()
 	defer used.mu.Unlock()
-	used.states = append(used.states, filepath.Dir(d.Address()))
+	used.states = append(used.states, filepath.Dir(address))
 }
 
 // noteContainer remembers the cgroup that the daemon of a container made.

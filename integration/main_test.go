@@ -4,11 +4,11 @@ package integration_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
 
-	"github.com/ctrdkit/containerd/embedded"
 	"github.com/ctrdkit/containerd/internal/testimage"
 	_ "github.com/ctrdkit/containerd/logger" // for LogIO
 )
@@ -16,7 +16,8 @@ import (
 // shared is what all tests of the package use: one embedded daemon, one
 // registry, one image.
 var shared struct {
-	daemon   *embedded.Daemon
+	program  string // that starts daemons
+	daemon   *daemon
 	registry *testimage.Registry
 	userland testimage.Image
 	image    string // reference of the userland image
@@ -58,15 +59,17 @@ func runTests(m *testing.M) (code int, err error) {
 	defer shared.registry.Close()
 	shared.image = shared.registry.Push("userland:v1", content)
 
-	shared.daemon, err = embedded.Start(ctx, &embedded.Options{Log: daemonLog()})
+	dir, err := os.MkdirTemp("", "daemon-")
 	if err != nil {
 		return 1, err
 	}
-	noteDaemon(shared.daemon)
-	defer func() {
-		if closeErr := shared.daemon.Close(); closeErr != nil && err == nil {
-			code, err = 1, closeErr
-		}
-	}()
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if shared.program, err = buildDaemon(ctx, dir); err != nil {
+		return 1, err
+	}
+	if shared.daemon, err = startDaemon(""); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, shared.daemon.close()) }()
 	return m.Run(), nil
 }

@@ -63,16 +63,12 @@ func TestWatchOOMReportsAKill(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, uint32(3), r.ExitCode)
 	for n := range uint64(2) {
-		select {
-		case kill := <-kills:
-			assert.Equal(t, id, kill.ContainerID)
-			assert.Equal(t, n+1, kill.Kills)
-		case <-time.After(10 * time.Second):
-			require.Fail(t, "no event", "of kill %d", n+1)
-		}
+		kill := received(w, kills)
+		assert.Equal(t, id, kill.ContainerID)
+		assert.Equal(t, n+1, kill.Kills)
 	}
-	<-time.After(500 * time.Millisecond)
+	<-time.After(500 * time.Millisecond) // that nothing more happens has no event
 	cancel()
-	<-ended
+	received(w, ended)
 	assert.Empty(t, kills, "one kill, one event")
 }

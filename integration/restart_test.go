@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/ctrdkit/containerd"
 )
@@ -79,7 +80,7 @@ func TestRestartWhileATaskIsStopped(t *testing.T) {
 			w.kill(id)
 		default:
 			w.kill(id)
-			w.nilOrLost(w.await(done))
+			w.nilOrLost(received(w, done))
 		}
 		assert.Equal(t, "STOPPED", w.status(id))
 	})
@@ -92,7 +93,7 @@ func TestRestartWhileATaskIsStopped(t *testing.T) {
 		d.kill()
 		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 		d.start()
-		if w.nilOrLost(w.await(done)) {
+		if w.nilOrLost(received(w, done)) {
 			assert.Contains(t, []string{"STOPPED", ""}, w.status(id))
 		}
 		w.worksAgain()
@@ -111,7 +112,7 @@ func restartSweep(t *testing.T, call func(w *world, id string) error, check func
 		done := async(func() error { return call(w, id) })
 		<-time.After(moment * time.Millisecond)
 		d.restart()
-		check(w, id, w.await(done))
+		check(w, id, received(w, done))
 		w.worksAgain()
 		w.noLeases()
 	}
@@ -184,7 +185,10 @@ func newGate(part string) *gate {
 func (g *gate) fault(_ http.ResponseWriter, r *http.Request) bool {
 	if strings.Contains(r.URL.Path, g.part) {
 		g.once.Do(func() { close(g.reached) })
-		<-g.open
+		select {
+		case <-g.open:
+		case <-r.Context().Done():
+		}
 	}
 	return false
 }
@@ -208,10 +212,10 @@ func TestRestartWhileAnImageIsFetched(t *testing.T) {
 				ref := reg.Push("app:v1", freshContent(t))
 				reg.SetFault(gate.fault)
 				done := async(func() error { return do(ref, id) })
-				<-gate.reached
+				received(w, gate.reached)
 				d.restart()
 				close(gate.open)
-				if !w.nilOrLost(w.await(done)) {
+				if !w.nilOrLost(received(w, done)) {
 					w.worksAgain()
 					require.NoError(t, do(ref, id), "%s: retry", call)
 				}
@@ -263,7 +267,7 @@ func TestRestartWhileTheDaemonIsAwayForLonger(t *testing.T) {
 	w, d := restartable(t)
 	id := w.start()
 	failures := make(chan error, 100)
-	raw, err := client.New(d.Address(), client.WithExtraDialOpts([]grpc.DialOption{
+	raw, err := client.New(d.address, client.WithExtraDialOpts([]grpc.DialOption{
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			conn, err := dialer.ContextDialer(ctx, address)
 			if err != nil {
@@ -281,9 +285,10 @@ func TestRestartWhileTheDaemonIsAwayForLonger(t *testing.T) {
 	d.kill()
 	conn, ok := raw.Conn().(*grpc.ClientConn)
 	require.True(t, ok)
+	require.True(t, conn.WaitForStateChange(w.ctx, connectivity.Ready), "the connection is not lost")
 	conn.Connect()
 	for range 3 { // each makes the next pause longer: the third is more than 2 s
-		<-failures
+		received(w, failures)
 	}
 	d.start()
 	began := time.Now()

@@ -49,17 +49,6 @@ func (w *world) waiting(id string) <-chan waitAnswer {
 	return done
 }
 
-func (w *world) answered(done <-chan waitAnswer) waitAnswer {
-	w.Helper()
-	select {
-	case a := <-done:
-		return a
-	case <-w.ctx.Done():
-		require.FailNow(w, "the wait does not return")
-		return waitAnswer{}
-	}
-}
-
 // keepsExitCodes says whether this machine's kernel tells the exit code of a
 // process to whoever holds a pidfd of it: Linux 6.15 and later.
 func keepsExitCodes(t *testing.T) bool {
@@ -117,7 +106,7 @@ func TestWaitTaskThatEndsWhileTheDaemonIsAway(t *testing.T) {
 			}
 			d.start()
 
-			a := w.answered(done)
+			a := received(w, done)
 
 			if !known {
 				require.ErrorIs(t, a.err, containerd.ErrExitUnknown)
@@ -149,7 +138,7 @@ func TestWaitTaskOverManyRestarts(t *testing.T) {
 	default:
 	}
 	w.kill(id)
-	a := w.answered(done)
+	a := received(w, done)
 	require.NoError(t, a.err)
 	assert.EqualValues(t, 137, a.result.ExitCode)
 	assert.False(t, a.result.OOMKilled)
@@ -189,7 +178,7 @@ func TestWaitTaskThatIsKilledForMemory(t *testing.T) {
 		id := w.startLimited(30<<20, "sleep 300")
 		done := w.waiting(id)
 		w.kill(id)
-		a := w.answered(done)
+		a := received(w, done)
 		require.NoError(t, a.err)
 		assert.Equal(t, uint32(137), a.result.ExitCode)
 		assert.False(t, a.result.OOMKilled)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ type world struct {
 // newWorld opens a namespace of the shared daemon.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	return worldOn(t, backend(t, shared.daemon.Address()))
+	return worldOn(t, backend(t, shared.daemon.address))
 }
 
 // worldOn works with a backend. In the end it removes the test's containers
@@ -227,27 +228,23 @@ func (w *world) noTask(id string) {
 // onlyInit checks that the task has no process but its first.
 func (w *world) onlyInit(id string) {
 	w.Helper()
-	if _, lacks := w.Lacks[conformance.ProcessLists]; lacks {
-		// The other process is the one that counts.
-		result, err := w.Service.ExecTask(w.ctx, id, containerd.ExecTaskRequest{
-			Args: []string{"sh", "-c", "n=0; for dir in /proc/[0-9]*; do n=$((n+1)); done; exit $n"},
-		})
-		require.NoError(w, err)
-		assert.EqualValues(w, 2, result.ExitCode, "processes of execs are left")
-		return
-	}
-	r, err := w.Client.TaskService().ListPids(w.raw, &tasks.ListPidsRequest{ContainerID: id})
-	require.NoError(w, err)
-	assert.Len(w, r.GetProcesses(), 1, "processes of execs are left")
+	assert.Len(w, w.pids(id), 1, "processes of execs are left")
 }
 
-// pids returns the PIDs of the task's processes.
-func (w *world) pids(id string) (pids []uint32) {
+// pids returns the PIDs of the processes in the task's PID namespace, without
+// those that have ended and that the first process has not waited for.
+func (w *world) pids(id string) (pids []string) {
 	w.Helper()
-	r, err := w.Client.TaskService().ListPids(w.raw, &tasks.ListPidsRequest{ContainerID: id})
+	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", w.task(id).GetPid()))
 	require.NoError(w, err)
-	for _, p := range r.GetProcesses() {
-		pids = append(pids, p.GetPid())
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	require.NoError(w, err)
+	for _, dir := range dirs {
+		namespace, nsErr := os.Readlink(dir + "/ns/pid")
+		_, exeErr := os.Readlink(dir + "/exe") // what has ended has none
+		if nsErr == nil && exeErr == nil && namespace == own {
+			pids = append(pids, filepath.Base(dir))
+		}
 	}
 	return pids
 }
@@ -323,14 +320,14 @@ func async(call func() error) <-chan error {
 	return done
 }
 
-// await returns what async delivers, or ends the test.
-func (w *world) await(done <-chan error) error {
+// received returns what comes from a channel, or ends the test when its time is up.
+func received[T any](w *world, from <-chan T) T {
 	w.Helper()
 	select {
-	case err := <-done:
-		return err
+	case v := <-from:
+		return v
 	case <-w.ctx.Done():
-		require.FailNow(w, "the call does not return")
-		return nil
+		require.FailNow(w, "nothing came", "no %v", reflect.TypeFor[T]())
+		panic("unreachable")
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,7 +29,8 @@ const maxLine = 1 << 20
 type Lines func(ctx context.Context, target Target) iter.Seq2[string, error]
 
 // FromLogs gives the lines of a container's log as long as its task runs, both
-// streams together.
+// streams together, also a last one without an end. The task's end is an error of
+// the class failed-precondition, since nothing more will come.
 func FromLogs(reader containerd.LogReader) Lines {
 	return func(ctx context.Context, target Target) iter.Seq2[string, error] {
 		return func(yield func(string, error) bool) {
@@ -36,6 +39,9 @@ func FromLogs(reader containerd.LogReader) Lines {
 				if err != nil {
 					yield("", err)
 					return
+				}
+				if entry.Lost > 0 {
+					continue // it is no line
 				}
 				line := parts[entry.Stream]
 				line = append(line, entry.Data[:min(len(entry.Data), maxLine-len(line))]...)
@@ -47,6 +53,12 @@ func FromLogs(reader containerd.LogReader) Lines {
 					return
 				}
 			}
+			for _, stream := range slices.Sorted(maps.Keys(parts)) {
+				if !yield(string(parts[stream]), nil) {
+					return
+				}
+			}
+			yield("", fmt.Errorf("the task has ended: %w", errdefs.ErrFailedPrecondition))
 		}
 	}
 }
@@ -140,10 +152,12 @@ func (l LogLine) Wait(ctx context.Context, target Target) error {
 	return poll(ctx, l.name, l.interval, func(ctx context.Context) error {
 		n, last := 0, ""
 		for line, err := range l.lines(ctx, target) {
-			if err != nil {
+			switch {
+			case err != nil && n > 0:
+				return fmt.Errorf("none of %d lines, the last one %q: %w", n, cut(last), err)
+			case err != nil:
 				return err
-			}
-			if l.match(line) {
+			case l.match(line):
 				return nil
 			}
 			n, last = n+1, line

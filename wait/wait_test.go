@@ -166,14 +166,39 @@ func TestForLogLineOfALog(t *testing.T) {
 	require.NoError(t, wait.ForLogLine(lines, "listening on").Wait(t.Context(), target), "parts are put together")
 	require.NoError(t, wait.ForLogMatch(lines, regexp.MustCompile(`^listening on port \d+$`)).Wait(t.Context(), target))
 	require.NoError(t, wait.ForLogMatch(lines, regexp.MustCompile(`^warning$`)).Wait(t.Context(), target))
-	err := wait.ForLogLine(lines, "done").WithPollInterval(soon).Wait(briefly(t), target)
-	assertTimeout(t, err, `log line "done"`, `none of 3 lines, the last one "listening on port 80"`)
+	err := wait.ForLogLine(lines, "done").Wait(t.Context(), target)
+	assert.True(t, errdefs.IsFailedPrecondition(err), "nothing more comes: %v", err)
+	require.ErrorContains(t, err, `none of 3 lines, the last one "listening on port 80"`)
 	err = wait.ForLogLine(lines, "done").Wait(t.Context(), wait.Target{ContainerID: "other"})
 	assert.True(t, errdefs.IsNotFound(err), "%v", err)
 	long := wait.FromLogs(logs{{Stream: "stdout", Data: []byte(strings.Repeat("é", 1<<20) + "end")}})
-	err = wait.ForLogLine(long, "end").WithPollInterval(soon).Wait(briefly(t), target)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	err = wait.ForLogLine(long, "end").Wait(t.Context(), target)
+	assert.True(t, errdefs.IsFailedPrecondition(err), "%v", err)
 	assert.Less(t, len(err.Error()), 500)
+}
+
+func TestForLogLineOfALogWithALastLineThatHasNoEnd(t *testing.T) {
+	lines := wait.FromLogs(logs{
+		{Stream: "stdout", Data: []byte("rea"), Partial: true},
+		{Lost: 7},
+		{Stream: "stderr", Data: []byte("last words"), Partial: true},
+		{Stream: "stdout", Data: []byte("dy"), Partial: true},
+	})
+	target := wait.Target{ContainerID: "app"}
+	require.NoError(t, wait.ForLogMatch(lines, regexp.MustCompile("^ready$")).Wait(t.Context(), target))
+	require.NoError(t, wait.ForLogMatch(lines, regexp.MustCompile("^last words$")).Wait(t.Context(), target))
+	err := wait.ForLogMatch(lines, regexp.MustCompile("^$")).Wait(t.Context(), target)
+	assert.True(t, errdefs.IsFailedPrecondition(err), "what was lost is no line: %v", err)
+}
+
+// Lines of another kind are read again when they end.
+func TestForLogLineReadsLinesThatEndAgain(t *testing.T) {
+	reads := 0
+	lines := func(context.Context, wait.Target) iter.Seq2[string, error] {
+		reads++
+		return func(yield func(string, error) bool) { yield(fmt.Sprintf("read %d", reads), nil) }
+	}
+	require.NoError(t, wait.ForLogLine(lines, "read 3").WithPollInterval(soon).Wait(t.Context(), wait.Target{}))
 }
 
 func TestForLogLineOfAReader(t *testing.T) {

@@ -6,6 +6,8 @@
 //		conformance.Run(t, func(t *testing.T) conformance.Backend { ... })
 //	}
 //
+// docs/TESTING.md has a whole one, for a wrapper on the fake.
+//
 // Every subtest is one sentence of the contract. What the service did is
 // looked at through a plain containerd client, never through the service
 // alone, and after every case the suite checks that nothing is left in the
@@ -14,62 +16,16 @@ package conformance
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
-
-	client "github.com/containerd/containerd/v2/client"
-
-	"github.com/ctrdkit/containerd"
 )
-
-// Backend is what one case runs on. Members that are nil or empty skip the
-// cases that need them, by name.
-type Backend struct {
-	// Service is under test. Required.
-	Service containerd.Service
-	// Client is a plain client of the same daemon. Required.
-	Client *client.Client
-	// Namespace is the namespace that Service acts in, used by nothing else
-	// and empty at the start of the case. Required.
-	Namespace string
-	// Snapshotter is the one that Service uses when none is named. Required.
-	Snapshotter string
-	// Image is a reference that can be pulled, of an image with the usual
-	// commands (sh, sleep, cat, echo, true, false, env, id, pwd) whose default
-	// command is a long sleep that ends at SIGTERM. Required.
-	Image string
-	// Private returns a backend on a daemon that no other case uses, with a
-	// Restart. It is called for the cases that need one. Optional.
-	Private Open
-	// Restart ends the daemon as a crash would and starts it again on the same
-	// state and address. Optional.
-	Restart func(t *testing.T)
-	// Lacks says what the backend can't do, and why. Cases that need it are
-	// skipped with that reason. Optional.
-	Lacks map[Ability]string
-}
-
-// Ability is something that a case needs and not every backend has.
-type Ability string
-
-const (
-	// Pausing is to pause a task and to resume it.
-	Pausing Ability = "pausing"
-	// ProcessLists is to list the processes of a task and to measure it.
-	ProcessLists Ability = "process lists"
-	// Logging is to start tasks with LogIO. It needs a test binary that imports
-	// package github.com/ctrdkit/containerd/logger, on the daemon's machine.
-	Logging Ability = "logging"
-	// Limits is to limit what a task uses.
-	Limits Ability = "limits"
-	// OtherUsers is to run a process with any user and group.
-	OtherUsers Ability = "other users"
-)
-
-// Open returns a backend for one case and registers its end with t.Cleanup.
-type Open func(t *testing.T) Backend
 
 // Report says how many cases of the suite ran on a backend. Those that did not
 // were skipped because of what it lacks, or left out by -run.
@@ -89,32 +45,35 @@ const reportEnv = "CONFORMANCE_REPORT"
 // environment variable CONFORMANCE_REPORT names, if that is set.
 func Run(t *testing.T, open Open) Report {
 	var ran, skipped atomic.Int64
+	var all sync.WaitGroup // no group waits for the slow cases of another
+	turns := make(chan struct{}, parallel())
 	for _, group := range groups {
-		t.Run(group.name, func(t *testing.T) {
-			for _, c := range group.cases {
-				t.Run(c.name, func(t *testing.T) {
-					t.Parallel()
-					defer func() {
-						if t.Skipped() {
-							skipped.Add(1)
-						} else {
-							ran.Add(1)
-						}
-					}()
-					b := open(t)
-					if c.needs != nil && b.Private != nil {
-						b = b.Private(t)
-					}
-					if c.needs != nil {
-						if missing := c.needs(b); missing != "" {
-							t.Skipf("the backend has no %s", missing)
-						}
-					}
-					c.run(newEnv(t, b))
-				})
-			}
+		listed := make(chan struct{})
+		list := sync.OnceFunc(func() { close(listed) })
+		all.Go(func() {
+			defer list() // of a group that -run leaves out
+			t.Run(group.name, func(t *testing.T) {
+				defer list()
+				for _, c := range group.cases {
+					t.Run(c.name, func(t *testing.T) {
+						t.Parallel()
+						turns <- struct{}{} // each group that waits gives its own turn to a further case
+						defer func() { <-turns }()
+						defer func() {
+							if t.Skipped() {
+								skipped.Add(1)
+							} else {
+								ran.Add(1)
+							}
+						}()
+						c.runOn(t, open)
+					})
+				}
+			})
 		})
+		<-listed
 	}
+	all.Wait()
 	report := Report{Ran: int(ran.Load()), Skipped: int(skipped.Load()), Cases: Count()}
 	t.Log(report)
 	if name := os.Getenv(reportEnv); name != "" {
@@ -123,6 +82,32 @@ func Run(t *testing.T, open Open) Report {
 		}
 	}
 	return report
+}
+
+// parallel is how many cases run at once: what the flag says.
+func parallel() int {
+	if f := flag.Lookup("test.parallel"); f != nil {
+		if n, err := strconv.Atoi(f.Value.String()); err == nil && n > 0 {
+			return n
+		}
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// runOn runs the case on a backend of its own.
+func (c testCase) runOn(t *testing.T, open Open) {
+	b := open(t)
+	b.check(t)
+	if c.needs != nil {
+		if b.Private != nil {
+			b = b.Private(t)
+			b.check(t)
+		}
+		if missing := c.needs(b); missing != "" {
+			t.Skipf("the backend has no %s", missing)
+		}
+	}
+	c.run(newEnv(t, b))
 }
 
 func appendLine(name, line string) error {
@@ -155,18 +140,19 @@ type testCase struct {
 	needs func(Backend) (missing string) // nil if every backend can run it
 }
 
+// groups begin in this order, the one with the slowest case first.
 var groups = []group{
+	{"tasks", taskCases},
 	{"all methods", allMethods},
 	{"images", imageCases},
 	{"containers", containerCases},
 	{"snapshots", snapshotCases},
-	{"tasks", taskCases},
 	{"exec", execCases},
 	{"wait", waitCases},
 	{"control", controlCases},
 	{"measure", measureCases},
 	{"launch", launchCases},
-	{"logs", logCases},
+	{"logs", slices.Concat(logCases, logDirCases)},
 	{"attach", attachCases},
 	{"exec role", execRoleCases},
 }

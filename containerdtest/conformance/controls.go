@@ -70,9 +70,9 @@ var signalCases = []testCase{
 			_, err := e.Service.ExecTask(e.ctx, id, containerd.ExecTaskRequest{Args: []string{"sleep", "0.5"}})
 			return err
 		})
-		e.nextExec(started)
+		received(e, started)
 		e.ok(c.SignalTask(e.ctx, id, syscall.SIGUSR1, nil))
-		e.ok(e.await(running))
+		e.ok(received(e, running))
 		e.wantStatus(id, "RUNNING")
 	}},
 	{name: "SignalTask: with All every process gets the signal", run: signalAll},
@@ -115,7 +115,7 @@ func signalAll(e *env) {
 		code <- r.ExitCode
 		return err
 	})
-	e.nextExec(started)
+	received(e, started)
 	for {
 		// The exec does not say when it is ready; the first process ignores the signal.
 		e.ok(c.SignalTask(e.ctx, id, ignored, &containerd.SignalTaskOptions{All: true}))
@@ -236,7 +236,7 @@ var processCases = []testCase{
 			_, err := e.Service.ExecTask(e.ctx, id, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}})
 			return err
 		})
-		exec := e.nextExec(started)
+		exec := received(e, started)
 		list, err := c.ListProcesses(e.ctx, id, nil)
 		e.ok(err)
 		if len(list) != 2 || list[0].PID != e.process(id, "").GetPid() || list[1].PID != exec.GetPid() {
@@ -244,7 +244,7 @@ var processCases = []testCase{
 		}
 		_, err = e.Client.TaskService().Kill(e.raw, &tasks.KillRequest{ContainerID: id, ExecID: exec.GetExecID(), Signal: 9})
 		e.ok(err)
-		e.ok(e.await(running))
+		e.ok(received(e, running))
 		list, err = c.ListProcesses(e.ctx, id, nil)
 		e.ok(err)
 		if len(list) != 1 {

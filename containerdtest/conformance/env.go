@@ -19,7 +19,7 @@ import (
 )
 
 // caseTimeout bounds one case, so that a hang is a failure of that case.
-const caseTimeout = 90 * time.Second
+const caseTimeout = 3 * time.Minute
 
 // env is what a case works with. Its helpers end the case on the first error
 // that is not what the case is about.

@@ -29,8 +29,8 @@ var execResultCases = []testCase{
 			code = result.ExitCode
 			return err
 		})
-		e.killExec(id, e.nextExec(started).GetExecID())
-		e.ok(e.await(done))
+		e.killExec(id, received(e, started).GetExecID())
+		e.ok(received(e, done))
 		if code != 137 {
 			e.Errorf("exit code %d, want 137", code)
 		}
@@ -81,7 +81,7 @@ var execResultCases = []testCase{
 		id := e.start()
 		started := e.execEvents()
 		e.exec(id, containerd.ExecTaskRequest{Args: []string{"true"}})
-		if execID := e.nextExec(started).GetExecID(); e.process(id, execID) != nil {
+		if execID := received(e, started).GetExecID(); e.process(id, execID) != nil {
 			e.Errorf("exec %s is still there", execID)
 		}
 	}},
@@ -147,7 +147,7 @@ func execAtOnce(e *env) {
 	}
 	seen := make(map[string]*events.TaskExecStarted)
 	for range n {
-		event := e.nextExec(started)
+		event := received(e, started)
 		if seen[event.GetExecID()] != nil {
 			e.Errorf("exec ID %s was used twice", event.GetExecID())
 		}

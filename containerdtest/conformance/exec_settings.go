@@ -105,11 +105,11 @@ func (e *env) wantExecTerminal(id string, ask, want bool) {
 		_, err := e.Service.ExecTask(ctx, id, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}, Terminal: ask})
 		return err
 	})
-	if got := e.process(id, e.nextExec(started).GetExecID()).GetTerminal(); got != want {
+	if got := e.process(id, received(e, started).GetExecID()).GetTerminal(); got != want {
 		e.Errorf("terminal is %t, want %t", got, want)
 	}
 	cancel()
-	if err := e.await(done); !errors.Is(err, context.Canceled) {
+	if err := received(e, done); !errors.Is(err, context.Canceled) {
 		e.Errorf("the canceled process gives %v", err)
 	}
 }

@@ -39,9 +39,9 @@ var execStateCases = []testCase{
 			_, err := e.Service.ExecTask(e.ctx, id, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}})
 			return err
 		})
-		e.nextExec(started)
+		received(e, started)
 		e.killPlain(id)
-		e.within(10*time.Second, "the exec", func() { e.oneOf(e.await(done), errdefs.IsFailedPrecondition) })
+		e.within(10*time.Second, "the exec", func() { e.oneOf(received(e, done), errdefs.IsFailedPrecondition) })
 	}},
 }
 
@@ -96,7 +96,7 @@ func (e *env) execRaces(end func(id string) error) {
 			first.Do(func() { close(began) })
 			e.class(err, errdefs.IsFailedPrecondition, id)
 		}
-		e.ok(e.await(ended))
+		e.ok(received(e, ended))
 		if e.status(id) != "" {
 			e.waitExit(id)
 		}
@@ -110,24 +110,16 @@ const leaveChild = "hold 60 || { sleep 60 & }; "
 
 var execEndCases = []testCase{
 	{name: "ExecTask: canceling the context kills the process and removes the exec before the call returns", run: func(e *env) {
-		ctx, cancel := context.WithCancel(e.ctx)
-		defer cancel()
-		e.execCutShort(ctx, cancel, context.Canceled, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}})
+		e.execCutShort(0, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}})
 	}},
 	{name: "ExecTask: the context's deadline kills the process and removes the exec before the call returns", run: func(e *env) {
-		ctx, cancel := context.WithTimeout(e.ctx, 2*time.Second)
-		defer cancel()
-		e.execCutShort(ctx, func() { <-ctx.Done() }, context.DeadlineExceeded, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}})
+		e.execCutShort(3*time.Second, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}})
 	}},
 	{name: "ExecTask: canceling the context kills a process with a terminal", run: func(e *env) {
-		ctx, cancel := context.WithCancel(e.ctx)
-		defer cancel()
-		e.execCutShort(ctx, cancel, context.Canceled, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}, Terminal: true})
+		e.execCutShort(0, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}, Terminal: true})
 	}},
 	{name: "ExecTask: canceling the context kills a process that writes without end", run: func(e *env) {
-		ctx, cancel := context.WithCancel(e.ctx)
-		defer cancel()
-		e.execCutShort(ctx, cancel, context.Canceled, containerd.ExecTaskRequest{Args: []string{"sh", "-c", "while true; do echo x; done"}})
+		e.execCutShort(0, containerd.ExecTaskRequest{Args: []string{"sh", "-c", "while true; do echo x; done"}})
 	}},
 	{name: "ExecTask: a context that has ended runs nothing", run: func(e *env) {
 		id := e.start()
@@ -158,19 +150,19 @@ var execEndCases = []testCase{
 			_, err := e.Service.ExecTask(ctx, id, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}})
 			return err
 		})
-		e.nextExec(started)
+		received(e, started)
 		other := async(func() error {
 			_, err := e.Service.ExecTask(e.ctx, id, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}})
 			return err
 		})
-		second := e.nextExec(started)
+		second := received(e, started)
 		cancel()
-		if err := e.await(canceled); !errors.Is(err, context.Canceled) {
+		if err := received(e, canceled); !errors.Is(err, context.Canceled) {
 			e.Errorf("the canceled process gives %v", err)
 		}
 		e.stillWaits(other)
 		e.killExec(id, second.GetExecID())
-		e.ok(e.await(other))
+		e.ok(received(e, other))
 	}},
 	{name: "ExecTask: a child that outlives the process does not delay the result", run: func(e *env) {
 		id := e.start()
@@ -189,27 +181,37 @@ var execEndCases = []testCase{
 			_, err := e.Service.ExecTask(e.ctx, id, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}})
 			return err
 		})
-		e.nextExec(started)
+		received(e, started)
 		e.ok(e.Service.StopTask(e.ctx, id, kill))
 		e.wantStatus(id, "STOPPED")
-		e.oneOf(e.await(done), errdefs.IsFailedPrecondition)
+		e.oneOf(received(e, done), errdefs.IsFailedPrecondition)
 	}},
 }
 
-// execCutShort ends the context of a process that runs, and checks that
-// nothing of it is left when the call returns.
-func (e *env) execCutShort(ctx context.Context, end func(), want error, req containerd.ExecTaskRequest) {
+// execCutShort ends the context of a process that runs, by a deadline or, if that
+// is 0, by canceling, and checks that nothing of it is left when the call returns.
+func (e *env) execCutShort(deadline time.Duration, req containerd.ExecTaskRequest) {
 	e.Helper()
 	id := e.start()
 	started := e.execEvents()
+	ctx, end := context.WithCancel(e.ctx)
+	want := context.Canceled
+	if deadline > 0 {
+		ctx, end = context.WithTimeout(e.ctx, deadline)
+		want = context.DeadlineExceeded
+	}
+	defer end()
 	done := async(func() error {
 		_, err := e.Service.ExecTask(ctx, id, req)
 		return err
 	})
-	event := e.nextExec(started)
+	event := received(e, started)
+	if deadline > 0 {
+		<-ctx.Done()
+	}
 	end()
 	e.within(promptly, "the exec", func() {
-		e.class(e.await(done), func(err error) bool { return errors.Is(err, want) }, id)
+		e.class(received(e, done), func(err error) bool { return errors.Is(err, want) }, id)
 	})
 	if e.process(id, event.GetExecID()) != nil {
 		e.Error("the exec is still there")

@@ -134,10 +134,10 @@ func pullCancelledHalfWay(e *env) {
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
 	done := async(func() error { return fails(e.Service.PullImage(ctx, e.Image, nil)) })
-	next(e, unpacks)
+	received(e, unpacks)
 	cancel()
 	var err error
-	e.within(promptly, "the pull", func() { err = e.await(done) })
+	e.within(promptly, "the pull", func() { err = received(e, done) })
 	if err != nil {
 		e.class(err, isContextEnd, e.Image)
 	}

@@ -1,6 +1,9 @@
 package conformance
 
 import (
+	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,6 +11,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ctrdkit/containerd"
 )
@@ -35,7 +39,8 @@ var launchCases = []testCase{
 		e.wantFile(errs, strings.Repeat("to stderr\n", 2))
 	}},
 	{name: "LaunchTask: FileIO takes one file for both streams", run: func(e *env) {
-		id, out := e.create("sh", "-c", both), e.file("out")
+		// The streams can mix between any two writes, and echo may write a line in pieces.
+		id, out := e.create("sh", "-c", `printf 'to stdout\n'; printf 'to stderr\n' >&2`), e.file("out")
 		e.launch(id, containerd.LaunchTaskRequest{IO: containerd.FileIO{Stdout: out, Stderr: out}})
 		e.waitExit(id)
 		e.ok(e.Service.DeleteTask(e.ctx, id, nil)) // has all been written
@@ -59,6 +64,15 @@ var launchCases = []testCase{
 		e.want(out.String() == text, "stdout is %s", shown(out.String()))
 		e.want(errs.String() == "to stderr\n", "stderr is %q", errs.String())
 	}},
+	{name: "DeleteTask: a writer that is slow loses no output, and neither does a context that ends first", run: slowWriterLosesNothing(
+		func(ctx context.Context, e *env, id string) error { return e.Service.DeleteTask(ctx, id, nil) })},
+	{name: "DeleteContainer: a writer that is slow loses no output, and neither does a context that ends first", run: slowWriterLosesNothing(
+		func(ctx context.Context, e *env, id string) error { return e.Service.DeleteContainer(ctx, id, nil) })},
+	{name: "StartTask: a writer of the old task that is slow loses no output, and neither does a context that ends first", run: slowWriterLosesNothing(
+		func(ctx context.Context, e *env, id string) error {
+			_, err := e.Service.StartTask(ctx, id, nil)
+			return err
+		})},
 	{name: "LaunchTask: StreamIO on a terminal has one output", run: func(e *env) {
 		id := e.create("sh", "-c", "tty; "+both)
 		var out lockedBuffer
@@ -171,7 +185,7 @@ var launchCases = []testCase{
 		e.wantLog(id, "terminal\r\nterminal\r\n", "")
 	}},
 	{name: "RestartTask: a task that ignores its signal runs on without Force", run: func(e *env) {
-		id := e.start("sleep", "300")
+		id := e.startImage(e.imageVariant(func(c *ocispec.ImageConfig) { c.StopSignal = "SIGWINCH" }))
 		pid := e.process(id, "").GetPid()
 		_, err := e.launcher().RestartTask(e.ctx, id, containerd.RestartTaskRequest{Timeout: shortly})
 		e.class(err, errdefs.IsDeadlineExceeded, id)
@@ -183,6 +197,33 @@ var launchCases = []testCase{
 		_, err := e.launcher().RestartTask(e.ctx, id, containerd.RestartTaskRequest{})
 		e.class(err, errdefs.IsNotFound, id)
 	}},
+}
+
+// slowWriterLosesNothing is a case in which remove takes away a stopped task
+// whose output was not written yet.
+func slowWriterLosesNothing(remove func(ctx context.Context, e *env, id string) error) func(*env) {
+	return func(e *env) {
+		const size, rest = 300_000, 50_000 // the rest is less than a FIFO holds
+		id := e.create("sh", "-c", "head -c 300000 /dev/zero")
+		r, w := io.Pipe()
+		context.AfterFunc(e.ctx, func() { r.CloseWithError(e.ctx.Err()) }) // at the end of the case, however it ends
+		e.launch(id, containerd.LaunchTaskRequest{IO: containerd.StreamIO{Stdout: w}})
+		got := make([]byte, size)
+		_, err := io.ReadFull(r, got[:size-rest])
+		e.ok(err)
+		e.waitExit(id)
+		pid := e.process(id, "").GetPid()
+		ctx, cancel := context.WithTimeout(e.ctx, shortly)
+		defer cancel()
+		e.class(remove(ctx, e, id), isContextEnd, id)
+		e.record(id) // is there: nothing is half removed
+		e.wantStatus(id, "STOPPED")
+		removed := async(func() error { return errors.Join(remove(e.ctx, e, id), w.Close()) })
+		_, err = io.ReadFull(r, got[size-rest:])
+		e.ok(err)
+		e.ok(received(e, removed))
+		e.want(e.process(id, "").GetPid() != pid, "the task is still there")
+	}
 }
 
 // launcher returns the role, or skips the case.

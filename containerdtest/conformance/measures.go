@@ -150,7 +150,7 @@ var measureCases = []testCase{
 		e.publishOOM(other)
 		e.publishOOM(one)
 		e.publishOOM(one)
-		if got := e.nextOOM(kills); got.ContainerID != one || got.Gap || time.Since(got.At) > time.Minute {
+		if got := received(e, kills); got.ContainerID != one || got.Gap || time.Since(got.At) > time.Minute {
 			e.Errorf("event is %+v, want one of %s", got, one)
 		}
 		select {
@@ -165,7 +165,7 @@ var measureCases = []testCase{
 		defer stop()
 		e.publishOOM(other)
 		e.publishOOM(one)
-		if first, second := e.nextOOM(kills), e.nextOOM(kills); first.ContainerID != other || second.ContainerID != one {
+		if first, second := received(e, kills), received(e, kills); first.ContainerID != other || second.ContainerID != one {
 			e.Errorf("events are %+v and %+v, want of %s and %s", first, second, other, one)
 		}
 	}},
@@ -174,11 +174,11 @@ var measureCases = []testCase{
 		kills, stop := e.watchOOM(nil)
 		defer stop()
 		e.Restart(e.T)
-		if got := e.nextOOM(kills); !got.Gap || got.ContainerID != "" {
+		if got := received(e, kills); !got.Gap || got.ContainerID != "" {
 			e.Errorf("event is %+v, want a gap", got)
 		}
 		e.publishOOM(id)
-		if got := e.nextOOM(kills); got.ContainerID != id {
+		if got := received(e, kills); got.ContainerID != id {
 			e.Errorf("event is %+v, want one of %s", got, id)
 		}
 	}},
@@ -252,17 +252,6 @@ func (e *env) watchOOM(opts *containerd.WatchOOMOptions) (kills <-chan container
 		case <-e.ctx.Done():
 			e.Fatal("no event comes")
 		}
-	}
-}
-
-func (e *env) nextOOM(kills <-chan containerd.OOMEvent) containerd.OOMEvent {
-	e.Helper()
-	select {
-	case event := <-kills:
-		return event
-	case <-e.ctx.Done():
-		e.Fatal("no event comes")
-		return containerd.OOMEvent{}
 	}
 }
 

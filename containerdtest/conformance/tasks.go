@@ -4,11 +4,11 @@ import "slices"
 
 // taskCases are the contract of TaskService without ExecTask.
 var taskCases = slices.Concat(
+	stopWaitCases, // the slowest ones begin first
 	startCases,
 	startTerminalCases,
 	startFailureCases,
 	stopCases,
-	stopWaitCases,
 	deleteTaskCases,
 	listTaskCases,
 	taskHandleCases,

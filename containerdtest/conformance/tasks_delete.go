@@ -74,9 +74,9 @@ var deleteTaskCases = []testCase{
 			_, err := e.Service.ExecTask(e.ctx, id, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}})
 			return err
 		})
-		e.nextExec(started)
+		received(e, started)
 		e.ok(e.Service.DeleteTask(e.ctx, id, forced))
-		e.oneOf(e.await(running), errdefs.IsFailedPrecondition)
+		e.oneOf(received(e, running), errdefs.IsFailedPrecondition)
 		e.noTask(id)
 	}},
 	{name: "DeleteTask: a container without a task has none to be found", run: func(e *env) {

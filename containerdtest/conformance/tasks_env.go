@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -216,15 +217,15 @@ func async(call func() error) <-chan error {
 	return done
 }
 
-// await returns what async delivers, or ends the case.
-func (e *env) await(done <-chan error) error {
+// received returns what comes from a channel, or ends the case when its time is up.
+func received[T any](e *env, from <-chan T) T {
 	e.Helper()
 	select {
-	case err := <-done:
-		return err
+	case v := <-from:
+		return v
 	case <-e.ctx.Done():
-		e.Fatal("the call does not return")
-		return nil
+		e.Fatalf("no %v came", reflect.TypeFor[T]())
+		panic("unreachable")
 	}
 }
 

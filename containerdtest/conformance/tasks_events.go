@@ -63,21 +63,3 @@ func subscribe[E any](e *env, topic string) <-chan E {
 	}()
 	return delivered
 }
-
-// nextExec returns the next exec that is started.
-func (e *env) nextExec(started <-chan *events.TaskExecStarted) *events.TaskExecStarted {
-	e.Helper()
-	return next(e, started)
-}
-
-// next awaits an event.
-func next[E any](e *env, delivered <-chan E) E {
-	e.Helper()
-	select {
-	case event := <-delivered:
-		return event
-	case <-e.ctx.Done():
-		e.Fatalf("the daemon tells of no %T", *new(E))
-		panic("unreachable")
-	}
-}

@@ -204,14 +204,10 @@ func (e *env) handleExec(id string, task client.Task, args ...string) (client.Pr
 // wantExitOf awaits an exit that a handle delivers.
 func (e *env) wantExitOf(exited <-chan client.ExitStatus, want uint32) {
 	e.Helper()
-	select {
-	case status := <-exited:
-		code, _, err := status.Result()
-		e.ok(err)
-		if code != want {
-			e.Errorf("exit code %d, want %d", code, want)
-		}
-	case <-e.ctx.Done():
-		e.Fatal("no exit was delivered")
+	status := received(e, exited)
+	code, _, err := status.Result()
+	e.ok(err)
+	if code != want {
+		e.Errorf("exit code %d, want %d", code, want)
 	}
 }

@@ -50,7 +50,7 @@ var taskRestartCases = []testCase{
 			e.lost(err)
 		case <-mistake.C:
 			e.killPlain(id)
-			e.oneOf(e.await(done), errdefs.IsUnavailable)
+			e.oneOf(received(e, done), errdefs.IsUnavailable)
 		}
 	}},
 	{name: "restart: StopTask with Force still ends the task", needs: needsRestart, run: func(e *env) {
@@ -60,7 +60,7 @@ var taskRestartCases = []testCase{
 		})
 		e.settle(id)
 		e.Restart(e.T)
-		if err := e.await(done); err != nil {
+		if err := received(e, done); err != nil {
 			e.lost(err)
 			return
 		}
@@ -76,12 +76,12 @@ var taskRestartCases = []testCase{
 			})
 			return err
 		})
-		e.nextExec(started)
+		received(e, started)
 		e.settle(id) // the answer to the start is not what is lost
 		e.Restart(e.T)
 		e.back()
 		e.sh(id, "echo > /go")
-		if err := e.await(done); err != nil {
+		if err := received(e, done); err != nil {
 			e.lost(err)
 		} else if result.ExitCode != yes {
 			e.Errorf("exit code %d, want %d", result.ExitCode, yes)
@@ -96,10 +96,10 @@ var taskRestartCases = []testCase{
 			_, err := e.Service.ExecTask(ctx, id, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}})
 			return err
 		})
-		execID := e.nextExec(started).GetExecID()
+		execID := received(e, started).GetExecID()
 		e.Restart(e.T)
 		cancel()
-		err := e.await(done)
+		err := received(e, done)
 		if !isContextEnd(err) {
 			e.lost(err)
 			return
@@ -116,7 +116,7 @@ var taskRestartCases = []testCase{
 		id := e.start("sleep", "300")
 		done := async(func() error { return e.Service.DeleteTask(e.ctx, id, forced) })
 		e.Restart(e.T)
-		if err := e.await(done); err != nil {
+		if err := received(e, done); err != nil {
 			e.lost(err)
 			e.back()
 			e.oneOf(e.Service.DeleteTask(e.ctx, id, forced), errdefs.IsNotFound)
@@ -130,7 +130,7 @@ var taskRestartCases = []testCase{
 			return err
 		})
 		e.Restart(e.T)
-		if err := e.await(done); err != nil {
+		if err := received(e, done); err != nil {
 			e.lost(err)
 			_, err = e.Service.StartTask(e.ctx, id, nil)
 			e.ok(err)
@@ -200,5 +200,5 @@ func readsDuringRestart(e *env) {
 	e.Restart(e.T)
 	e.back()
 	close(restarted)
-	e.ok(e.await(done))
+	e.ok(received(e, done))
 }

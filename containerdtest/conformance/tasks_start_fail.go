@@ -158,10 +158,10 @@ func startCancelledHalfWay(e *env) {
 	for range 5 {
 		ctx, cancel := context.WithCancel(e.ctx)
 		done := async(func() error { return fails(e.Service.StartTask(ctx, id, nil)) })
-		next(e, made)
+		received(e, made)
 		cancel()
 		var err error
-		e.within(promptly, "the start", func() { err = e.await(done) })
+		e.within(promptly, "the start", func() { err = received(e, done) })
 		if err == nil {
 			e.wantStatus(id, "RUNNING")
 			e.ok(e.Service.DeleteTask(e.ctx, id, forced))

@@ -56,10 +56,10 @@ var stopWaitCases = []testCase{
 			_, err := e.Service.ExecTask(e.ctx, id, containerd.ExecTaskRequest{Args: []string{"sleep", "300"}})
 			return err
 		})
-		e.nextExec(started)
+		received(e, started)
 		e.ok(e.Service.StopTask(e.ctx, id, &containerd.StopTaskOptions{Signal: ignored, Timeout: shortly, Force: true}))
 		e.wantStatus(id, "STOPPED")
-		e.oneOf(e.await(running), errdefs.IsFailedPrecondition)
+		e.oneOf(received(e, running), errdefs.IsFailedPrecondition)
 	}},
 	{name: "StopTask: Force does not kill a task that stops by itself in time", run: func(e *env) {
 		id := e.startReady()
@@ -76,7 +76,7 @@ var stopWaitCases = []testCase{
 		e.settle(id)
 		e.stillWaits(done)
 		e.killPlain(id)
-		e.ok(e.await(done))
+		e.ok(received(e, done))
 		e.wantStatus(id, "STOPPED")
 	}},
 	{name: "StopTask: a negative timeout waits until the context ends, without killing", run: func(e *env) {
@@ -106,7 +106,7 @@ var stopWaitCases = []testCase{
 		e.settle(id)
 		cancel()
 		e.within(promptly, "the stop", func() {
-			err := e.await(done)
+			err := received(e, done)
 			e.class(err, func(err error) bool { return errors.Is(err, context.Canceled) }, id)
 		})
 		e.wantStatus(id, "RUNNING")
@@ -126,7 +126,7 @@ var stopWaitCases = []testCase{
 		})
 		e.settle(id)
 		e.ok(e.Service.StopTask(e.ctx, id, &containerd.StopTaskOptions{Signal: syscall.SIGKILL}))
-		e.ok(e.await(first))
+		e.ok(received(e, first))
 		e.wantStatus(id, "STOPPED")
 	}},
 	{name: "StopTask: a stop that waits holds up no other method", run: stopHoldsNothingUp},
@@ -137,7 +137,7 @@ var stopWaitCases = []testCase{
 		})
 		e.settle(id)
 		e.ok(e.Service.DeleteTask(e.ctx, id, &containerd.DeleteTaskOptions{Force: true}))
-		e.ok(e.await(done))
+		e.ok(received(e, done))
 		e.wantStatus(id, "")
 	}},
 }
@@ -181,5 +181,5 @@ func stopHoldsNothingUp(e *env) {
 	e.class(e.Service.DeleteContainer(ctx, id, nil), errdefs.IsFailedPrecondition, id)
 	e.stillWaits(done)
 	e.killPlain(id)
-	e.ok(e.await(done))
+	e.ok(received(e, done))
 }

@@ -44,7 +44,7 @@ var waitCases = []testCase{
 		done := e.waiting(e.ctx, id)
 		e.settle(id)
 		e.killPlain(id)
-		a := e.answered(done)
+		a := received(e, done)
 		e.ok(a.err)
 		if a.result.ExitCode != 137 || a.result.Signal != syscall.SIGKILL || a.result.OOMKilled {
 			e.Errorf("result is %+v, want a kill that was not for memory", a.result)
@@ -54,7 +54,7 @@ var waitCases = []testCase{
 		id := e.created("sh", "-c", "exit 4")
 		done := e.waiting(e.ctx, id)
 		e.ok(e.plainTask(id).Start(e.raw))
-		a := e.answered(done)
+		a := received(e, done)
 		e.ok(a.err)
 		if a.result.ExitCode != 4 {
 			e.Errorf("exit code is %d, want 4", a.result.ExitCode)
@@ -113,14 +113,14 @@ var waitCases = []testCase{
 		done := e.waiting(e.ctx, id)
 		e.settle(id)
 		e.ok(e.Service.StopTask(e.ctx, id, kill))
-		e.ok(e.answered(done).err)
+		e.ok(received(e, done).err)
 	}},
 	{name: "WaitTask: a task that is deleted by force while it is waited for gives its exit, or says that it is unknown", run: func(e *env) {
 		id := e.start("sleep", "300")
 		done := e.waiting(e.ctx, id)
 		e.settle(id)
 		e.ok(e.Service.DeleteTask(e.ctx, id, forced))
-		e.exitOrUnknown(e.answered(done), id, 137)
+		e.exitOrUnknown(received(e, done), id, 137)
 	}},
 	{name: "WaitTask: a daemon's restart is no exit", needs: needsRestart, run: func(e *env) {
 		id := e.start("sleep", "300")
@@ -134,19 +134,22 @@ var waitCases = []testCase{
 		case <-time.After(300 * time.Millisecond):
 		}
 		e.killPlain(id)
-		a := e.answered(done)
+		a := received(e, done)
 		e.ok(a.err)
 		if a.result.ExitCode != 137 {
 			e.Errorf("exit code is %d, want 137", a.result.ExitCode)
 		}
 	}},
 	{name: "WaitTask: a task that ends around a daemon's restart gives its exit, or says that it is unknown", needs: needsRestart, run: func(e *env) {
-		for _, after := range []string{"0.4", "0.5", "0.7"} {
-			id := e.start("sh", "-c", "sleep "+after+"; exit 42")
+		for _, after := range []string{"0", "0.1", "0.3"} {
+			id := e.start("sh", "-c", "until [ -e /go ]; do sleep 0.01; done; sleep "+after+"; exit 42")
 			done := e.waiting(e.ctx, id)
 			e.settle(id)
+			if _, err := e.Service.ExecTask(e.ctx, id, containerd.ExecTaskRequest{Args: []string{"sh", "-c", ": >/go"}}); err != nil {
+				e.Logf("the task has ended before, and taken it with it: %v", err)
+			}
 			e.Restart(e.T)
-			e.exitOrUnknown(e.answered(done), id, 42)
+			e.exitOrUnknown(received(e, done), id, 42)
 		}
 	}},
 }
@@ -184,17 +187,6 @@ func (e *env) waiting(ctx context.Context, id string) <-chan waitAnswer {
 		done <- waitAnswer{r, err}
 	}()
 	return done
-}
-
-func (e *env) answered(done <-chan waitAnswer) waitAnswer {
-	e.Helper()
-	select {
-	case a := <-done:
-		return a
-	case <-e.ctx.Done():
-		e.Fatal("the wait does not return")
-		return waitAnswer{}
-	}
 }
 
 // exitOrUnknown checks that an answer is the truth, as far as it is known.

@@ -4,7 +4,9 @@
 //	exec-shell CONTAINER [COMMAND [ARG...]]
 //
 // It uses the daemon and the namespace that CONTAINERD_ADDRESS and
-// CONTAINERD_NAMESPACE name, and ends with the command's exit code.
+// CONTAINERD_NAMESPACE name, and ends with the command's exit code. When this
+// terminal is closed, or SIGTERM comes, the command gets SIGHUP, and is killed if
+// it does not end.
 package main
 
 import (
@@ -13,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"time"
 
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
@@ -29,7 +32,9 @@ func main() {
 	if len(args) == 0 {
 		args = []string{"sh"}
 	}
-	code, err := run(context.Background(), os.Args[1], args)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGHUP, unix.SIGTERM)
+	code, err := run(ctx, os.Args[1], args)
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "exec-shell:", err)
 		os.Exit(1)
@@ -62,14 +67,15 @@ func shell(ctx context.Context, svc containerd.Executor, containerID string, arg
 	resized := make(chan os.Signal, 1)
 	signal.Notify(resized, unix.SIGWINCH)
 	defer signal.Stop(resized)
-	size, err := terminal.Size()
+	width, height, err := size(terminal)
 	if err != nil {
 		return 0, err
 	}
 	process, err := svc.StartExec(ctx, containerID, containerd.StartExecRequest{
 		Args: args, Env: []string{"TERM=" + os.Getenv("TERM")},
-		Terminal: true, Width: uint32(size.Width), Height: uint32(size.Height),
+		Terminal: true, Width: width, Height: height,
 		Stdin: os.Stdin, Stdout: os.Stdout,
+		StopSignal: unix.SIGHUP, StopGrace: stopGrace,
 	})
 	if err != nil {
 		return 0, err
@@ -77,9 +83,23 @@ func shell(ctx context.Context, svc containerd.Executor, containerID string, arg
 	ended := make(chan struct{})
 	followed := make(chan error, 1)
 	go func() { followed <- follow(ctx, process, terminal, resized, ended) }()
-	exit, err := process.Wait(ctx)
+	// What ends the process is the context of its start.
+	exit, err := process.Wait(context.WithoutCancel(ctx))
 	close(ended)
 	return int(exit.Code), errors.Join(err, <-followed)
+}
+
+// stopGrace is the time in which a command can end by itself.
+const stopGrace = 2 * time.Second
+
+// size returns the terminal's size, or 0 for both where it has none, as on some
+// serial lines.
+func size(terminal console.Console) (width, height uint32, err error) {
+	size, err := terminal.Size()
+	if err != nil || size.Width == 0 || size.Height == 0 {
+		return 0, 0, err
+	}
+	return uint32(size.Width), uint32(size.Height), nil
 }
 
 // follow gives the process's terminal the size of this one, until it has ended.
@@ -90,11 +110,14 @@ func follow(ctx context.Context, process containerd.Exec, terminal console.Conso
 			return nil
 		case <-resized:
 		}
-		size, err := terminal.Size()
+		width, height, err := size(terminal)
 		if err != nil {
 			return err
 		}
-		err = process.Resize(ctx, uint32(size.Width), uint32(size.Height))
+		if width == 0 {
+			continue
+		}
+		err = process.Resize(ctx, width, height)
 		select {
 		case <-ended: // it has no terminal any more
 			return nil

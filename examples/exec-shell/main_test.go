@@ -133,10 +133,37 @@ func TestAShellOnATerminal(t *testing.T) {
 	s.until("SIGWINCH")
 	s.until("code 5")
 
+	require.NoError(t, s.console.Resize(console.WinSize{})) // no size is no reason to end
+	s.enter("echo still-$((40+2))\n")
+	s.until("still-42")
+
 	s.enter("exit 7\n")
 	var exit *exec.ExitError
 	require.ErrorAs(t, s.cmd.Wait(), &exit)
 	assert.Equal(t, 7, exit.ExitCode(), "%s", s.text())
+	require.NoError(t, daemon.DeleteTask(ctx, "web", &containerd.DeleteTaskOptions{Force: true}))
+}
+
+// The shell must not go on when nobody can type into it any more.
+func TestASignalEndsTheShellInTheContainer(t *testing.T) {
+	daemon := containerdtest.NewDaemon(t)
+	daemon.AddImage("app", containerdtest.Image{})
+	ctx := t.Context()
+	_, err := daemon.CreateContainer(ctx, containerd.CreateContainerRequest{ID: "web", ImageRef: "app"})
+	require.NoError(t, err)
+	_, err = daemon.StartTask(ctx, "web", nil)
+	require.NoError(t, err)
+	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGTERM} {
+		s := startOn(t, daemon.Address(), "web")
+		s.until("$ ")
+		require.NoError(t, s.cmd.Process.Signal(sig))
+		var exit *exec.ExitError
+		require.ErrorAs(t, s.cmd.Wait(), &exit)
+		assert.Equal(t, 1, exit.ExitCode(), "%v: %s", sig, s.text())
+		left, err := daemon.ListProcesses(ctx, "web", nil)
+		require.NoError(t, err)
+		assert.Len(t, left, 1, "%v: only the container's own process", sig)
+	}
 	require.NoError(t, daemon.DeleteTask(ctx, "web", &containerd.DeleteTaskOptions{Force: true}))
 }
 

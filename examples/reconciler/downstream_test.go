@@ -31,30 +31,51 @@ replace github.com/ctrdkit/containerd => %q
 `
 )
 
-// TestAnotherModuleTestsOnTheFakeWithoutRoot writes a module that uses this one
-// by a replace line, and runs its test as an ordinary user, without the network.
+// TestAnotherModuleTestsOnTheFakeWithoutRoot runs the test of a module that uses
+// this one.
 func TestAnotherModuleTestsOnTheFakeWithoutRoot(t *testing.T) {
+	out := testModule(t, "testdata/downstream")
+
+	assert.Contains(t, out, "--- PASS: TestStartWorker")
+}
+
+// TestAnotherModuleRunsTheSuiteOverItsWrapper runs a few cases of the contract
+// over a wrapper in a module that uses this one.
+func TestAnotherModuleRunsTheSuiteOverItsWrapper(t *testing.T) {
+	out := testModule(t, "testdata/suite", "-test.run", "/^(snapshots|tasks)$/^(CommitSnapshot: the active|StartTask: nil)")
+
+	assert.Contains(t, out, "--- PASS: TestContract/snapshots/")
+	assert.Contains(t, out, "conformance cases ran")
+}
+
+// testModule writes a module that uses this one by a replace line, with the Go
+// files of a directory, and runs its tests as an ordinary user, without the
+// network. It returns what they write.
+func testModule(t *testing.T, files string, args ...string) string {
+	t.Helper()
 	root := moduleRoot(t)
 	dir := ordinaryDir(t)
 	mod := fmt.Sprintf(downstreamMod, goVersion(t, root), root)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o644))
 	copyFile(t, filepath.Join(root, "go.sum"), dir)
-	copyFile(t, "testdata/downstream/worker.go", dir)
-	copyFile(t, "testdata/downstream/worker_test.go", dir)
+	sources, err := filepath.Glob(filepath.Join(files, "*.go"))
+	require.NoError(t, err)
+	require.NotEmpty(t, sources)
+	for _, source := range sources {
+		copyFile(t, source, dir)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
 	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", "downstream.test")
 	build.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOWORK=off")
 	output(t, build, dir)
-	test := exec.CommandContext(ctx, filepath.Join(dir, "downstream.test"), "-test.v")
+	test := exec.CommandContext(ctx, filepath.Join(dir, "downstream.test"), append(args, "-test.v")...)
 	test.Env = []string{"HOME=" + dir, "TMPDIR=" + dir}
 	if os.Geteuid() == 0 {
 		test.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: unprivileged, Gid: unprivileged}}
 	}
-	out := output(t, test, dir)
-
-	assert.Contains(t, out, "--- PASS: TestStartWorker")
+	return output(t, test, dir)
 }
 
 // moduleRoot returns the directory of this module's go.mod.

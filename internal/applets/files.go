@@ -5,16 +5,19 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 )
 
-func ls(_ context.Context, sys System, args []string) error {
-	if len(args) == 0 {
-		args = []string{"."}
+// ls prints names, one a line: not the hidden ones, unless with -a (all) or -A
+// (all but . and ..). -1 is for those who don't know that.
+func ls(_ context.Context, sys System, c call) error {
+	if len(c.args) == 0 {
+		c.args = []string{"."}
 	}
-	for _, name := range args {
-		names, err := list(sys, name)
+	for _, name := range c.args {
+		names, err := list(sys, name, c)
 		if err != nil {
 			return err
 		}
@@ -28,7 +31,7 @@ func ls(_ context.Context, sys System, args []string) error {
 }
 
 // list returns what is in a directory, or just the name of another file.
-func list(sys System, name string) ([]string, error) {
+func list(sys System, name string, c call) ([]string, error) {
 	info, err := sys.Stat(name)
 	if err != nil {
 		return nil, err
@@ -38,28 +41,23 @@ func list(sys System, name string) ([]string, error) {
 	}
 	entries, err := sys.ReadDir(name)
 	var names []string
+	if c.has('a') {
+		names = []string{".", ".."}
+	}
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if hidden := strings.HasPrefix(e.Name(), "."); !hidden || c.has('a') || c.has('A') {
+			names = append(names, e.Name())
+		}
 	}
 	return names, err
 }
 
-// without returns args without the flag, and whether it was there.
-func without(args []string, flag string) ([]string, bool) {
-	i := slices.Index(args, flag)
-	if i < 0 {
-		return args, false
-	}
-	return slices.Delete(slices.Clone(args), i, i+1), true
-}
-
-func mkdir(_ context.Context, sys System, args []string) error {
-	args, parents := without(args, "-p")
+func mkdir(_ context.Context, sys System, c call) error {
 	create := sys.Mkdir
-	if parents {
+	if c.has('p') {
 		create = sys.MkdirAll
 	}
-	for _, name := range args {
+	for _, name := range c.args {
 		if err := create(name, 0o755); err != nil {
 			return err
 		}
@@ -67,22 +65,35 @@ func mkdir(_ context.Context, sys System, args []string) error {
 	return nil
 }
 
-func rm(_ context.Context, sys System, args []string) error {
-	args, tree := without(args, "-rf")
-	remove := sys.Remove
-	if tree {
-		remove = sys.RemoveAll
+// rm removes files, and directories with -r; what is absent is none of its
+// business with -f.
+func rm(_ context.Context, sys System, c call) error {
+	if len(c.args) == 0 && !c.has('f') {
+		return usageError("")
 	}
-	for _, name := range args {
-		if err := remove(name); err != nil {
+	tree := c.has('r') || c.has('R')
+	for _, name := range c.args {
+		info, err := sys.Lstat(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && c.has('f'):
+			continue
+		case err == nil && info.IsDir() && !tree:
+			err = &fs.PathError{Op: "remove", Path: name, Err: syscall.EISDIR}
+		case err == nil && tree:
+			err = sys.RemoveAll(name)
+		default:
+			err = sys.Remove(name)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func touch(_ context.Context, sys System, args []string) error {
-	for _, name := range args {
+// touch makes files. It leaves the times of those that are there alone.
+func touch(_ context.Context, sys System, c call) error {
+	for _, name := range c.args {
 		f, err := sys.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
 			return err
@@ -94,19 +105,22 @@ func touch(_ context.Context, sys System, args []string) error {
 	return nil
 }
 
-func ln(_ context.Context, sys System, args []string) error {
-	args, symbolic := without(args, "-s")
-	if len(args) != 2 {
-		return errors.New("usage: ln [-s] TARGET NAME")
+// ln makes a link, with -f in place of a file.
+func ln(_ context.Context, sys System, c call) error {
+	target, name := c.args[0], c.args[1]
+	if c.has('f') {
+		if err := sys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
-	if symbolic {
-		return sys.Symlink(args[0], args[1])
+	if c.has('s') {
+		return sys.Symlink(target, name)
 	}
-	return sys.Link(args[0], args[1])
+	return sys.Link(target, name)
 }
 
-func readlink(_ context.Context, sys System, args []string) error {
-	for _, name := range args {
+func readlink(_ context.Context, sys System, c call) error {
+	for _, name := range c.args {
 		target, err := sys.Readlink(name)
 		if err != nil {
 			return err
@@ -118,15 +132,12 @@ func readlink(_ context.Context, sys System, args []string) error {
 	return nil
 }
 
-func chmod(_ context.Context, sys System, args []string) error {
-	if len(args) < 2 {
-		return errors.New("usage: chmod MODE FILE [FILE]..., modes are octal")
-	}
-	mode, err := strconv.ParseUint(args[0], 8, 32)
+func chmod(_ context.Context, sys System, c call) error {
+	mode, err := strconv.ParseUint(c.args[0], 8, 32)
 	if err != nil {
-		return err
+		return misuse("%q is no octal mode", c.args[0])
 	}
-	for _, name := range args[1:] {
+	for _, name := range c.args[1:] {
 		if err := sys.Chmod(name, fs.FileMode(mode)); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,8 +15,8 @@ import (
 )
 
 // sh runs a line (sh -c LINE [NAME [ARG...]]), a script (sh FILE [ARG...]), or
-// what it reads from stdin.
-func sh(ctx context.Context, sys System, args []string) (err error) {
+// what it reads from stdin. Its other flags are those of set; -l reads no profile.
+func sh(ctx context.Context, sys System, c call) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil) // ends what is left of background jobs
 	s, err := newShell(sys, cancel)
@@ -23,29 +24,43 @@ func sh(ctx context.Context, sys System, args []string) (err error) {
 		return err
 	}
 	defer s.input.close()
-	source, params := "", []string(nil)
+	source, params := "", c.args
 	switch {
-	case len(args) >= 2 && args[0] == "-c":
-		source = args[1]
-		if len(args) > 3 {
-			params = args[3:]
-		}
-	case len(args) >= 1:
-		if source, err = readAll(sys, args[0]); err != nil {
+	case c.has('c') && len(params) == 0:
+		return misuse("flag -c needs a line")
+	case c.has('c'):
+		source, params = params[0], params[min(2, len(params)):]
+	case len(params) > 0:
+		if source, err = readAll(sys, params[0]); err != nil {
 			return err
 		}
-		params = args[1:]
-	default:
-		return s.interactive(ctx)
+		params = params[1:]
 	}
-	if err := interp.Params(append([]string{"--"}, params...)...)(s.runner); err != nil {
-		return err
+	if err := interp.Params(slices.Concat(options(c), []string{"--"}, params)...)(s.runner); err != nil {
+		return misuse("%v", err)
+	}
+	if !c.has('c') && len(c.args) == 0 {
+		return s.interactive(ctx)
 	}
 	file, err := syntax.NewParser().Parse(strings.NewReader(source), "sh")
 	if err != nil {
 		return err
 	}
 	return s.run(ctx, file)
+}
+
+// options returns the flags of a shell that set has too.
+func options(c call) []string {
+	var opts []string
+	for _, flag := range []byte("efnux") {
+		if c.has(flag) {
+			opts = append(opts, "-"+string(flag))
+		}
+	}
+	for _, name := range c.flags['o'] {
+		opts = append(opts, "-o", name)
+	}
+	return opts
 }
 
 func readAll(sys System, name string) (_ string, err error) {

@@ -7,11 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
-	"path"
 	"slices"
 	"strings"
-	"syscall"
 
 	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/interp"
@@ -22,8 +19,13 @@ const asProgram = "\x00"
 
 // call sees every command before it runs.
 func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
-	if args[0] == "kill" { // interp counts it among the builtins, and has none
+	switch {
+	case args[0] == "kill": // interp counts it among the builtins, and has none
 		return append([]string{asProgram + "kill"}, args[1:]...), nil
+	case args[0] == "type", args[0] == "command" && len(args) > 1 && args[1] == "-v":
+		return s.find(ctx, args)
+	case args[0] == "echo":
+		return oneByOne(args), nil
 	}
 	for _, name := range []string{"read", "mapfile", "readarray"} {
 		if slices.Contains(args, name) { // may be behind "command" or "builtin"
@@ -31,6 +33,18 @@ func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 		}
 	}
 	return args, nil
+}
+
+// oneByOne splits the flags of echo, which interp knows only by themselves.
+func oneByOne(args []string) []string {
+	split, rest := args[:1:1], args[1:]
+	for len(rest) > 0 && isEchoFlag(rest[0]) {
+		for _, flag := range rest[0][1:] {
+			split = append(split, "-"+string(flag))
+		}
+		rest = rest[1:]
+	}
+	return append(split, rest...)
 }
 
 // exec runs a program and waits for it.
@@ -42,13 +56,10 @@ func (s *shell) exec(ctx context.Context, args []string) error {
 		Args: args, Env: exported(hc.Env), Dir: hc.Dir,
 		Stdin: s.input.forChild(hc.Stdin), Stdout: unwrapped(hc.Stdout), Stderr: unwrapped(hc.Stderr),
 	}
-	wait, err := s.start(cmd, hc.Env.Get("PATH").String())
+	wait, err := start(s.sys, cmd, hc.Env.Get("PATH").String())
 	if err != nil {
 		fmt.Fprintln(hc.Stderr, err) //nolint:errcheck // nobody is left to be told
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
-			return interp.ExitStatus(127)
-		}
-		return interp.ExitStatus(126)
+		return interp.ExitStatus(startCode(err))
 	}
 	code, err := wait(ctx)
 	if err != nil {
@@ -58,58 +69,6 @@ func (s *shell) exec(ctx context.Context, args []string) error {
 		return status
 	}
 	return nil
-}
-
-// start starts the program that cmd's first argument names, or the script.
-func (s *shell) start(cmd *Command, dirs string) (func(context.Context) (int, error), error) {
-	program, err := s.lookPath(cmd.Dir, dirs, cmd.Args[0])
-	if err != nil {
-		return nil, err
-	}
-	cmd.Path = program
-	wait, err := s.sys.Start(cmd)
-	if errors.Is(err, syscall.ENOEXEC) {
-		cmd.Path, cmd.Args = "", slices.Concat([]string{"sh", program}, cmd.Args[1:])
-		return s.sys.Start(cmd)
-	}
-	return wait, err
-}
-
-// lookPath returns the path of the program that name means in dir, where dirs is
-// the PATH.
-func (s *shell) lookPath(dir, dirs, name string) (string, error) {
-	if strings.Contains(name, "/") {
-		program := absolute(dir, name)
-		return program, s.executable(program)
-	}
-	for _, elem := range strings.Split(dirs, ":") {
-		program := path.Join(absolute(dir, elem), name)
-		if s.executable(program) == nil {
-			return program, nil
-		}
-	}
-	return "", fmt.Errorf("%q: %w", name, exec.ErrNotFound)
-}
-
-func (s *shell) executable(name string) error {
-	info, err := s.sys.Stat(name)
-	switch {
-	case err != nil:
-		return err
-	case info.IsDir():
-		return &fs.PathError{Op: "exec", Path: name, Err: syscall.EISDIR}
-	case info.Mode()&0o111 == 0:
-		return &fs.PathError{Op: "exec", Path: name, Err: syscall.EACCES}
-	}
-	return nil
-}
-
-// absolute returns name as seen from dir.
-func absolute(dir, name string) string {
-	if path.IsAbs(name) {
-		return name
-	}
-	return path.Join(dir, name)
 }
 
 // exported returns the environment of a child. A variable may come up several

@@ -52,6 +52,9 @@ type Identity interface {
 
 // Control is time, signals and children.
 type Control interface {
+	// Plays says whether Start would start cmd though there is no file at its
+	// path, which it never does on a machine.
+	Plays(cmd *Command) bool
 	// Sleep returns nil after d, or earlier with ctx's error.
 	Sleep(ctx context.Context, d time.Duration) error
 	// Trap takes from the signals their effect on the process, whatever it was:

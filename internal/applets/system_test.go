@@ -171,6 +171,8 @@ func (p *process) signal(sig syscall.Signal) {
 	}
 }
 
+func (p *process) Plays(*applets.Command) bool { return false }
+
 func (p *process) Start(cmd *applets.Command) (func(context.Context) (int, error), error) {
 	if cmd.Path != "" {
 		if target, _ := p.Readlink(cmd.Path); target != "userland" {

@@ -10,27 +10,56 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"mvdan.cc/sh/v3/expand"
 )
 
-func echo(_ context.Context, sys System, args []string) error {
-	end := "\n"
-	if len(args) > 0 && args[0] == "-n" {
-		end, args = "", args[1:]
+// echo is the program; a shell has its own.
+func echo(_ context.Context, sys System, c call) error {
+	end, expanded, args := "\n", false, c.args
+	for len(args) > 0 && isEchoFlag(args[0]) {
+		for _, flag := range args[0][1:] {
+			switch flag {
+			case 'n':
+				end = ""
+			default:
+				expanded = flag == 'e'
+			}
+		}
+		args = args[1:]
 	}
-	_, err := io.WriteString(sys.Stdout(), strings.Join(args, " ")+end)
+	text := strings.Join(args, " ")
+	if expanded {
+		var err error
+		if text, _, err = expand.Format(nil, text, nil); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(sys.Stdout(), text+end)
 	return err
 }
 
-// forEach calls do with each named file, or with stdin.
+// isEchoFlag says whether echo takes arg for flags. It prints all others.
+func isEchoFlag(arg string) bool {
+	return len(arg) > 1 && arg[0] == '-' && strings.Trim(arg[1:], "neE") == ""
+}
+
+// forEach calls do with each named file, or with stdin, whose name is "-".
 func forEach(sys System, names []string, do func(name string, r io.Reader) error) error {
 	if len(names) == 0 {
-		in := sys.Stdin()
-		if in == nil {
-			in = strings.NewReader("")
-		}
-		return do("-", in)
+		names = []string{"-"}
 	}
 	for _, name := range names {
+		if name == "-" {
+			in := sys.Stdin()
+			if in == nil {
+				in = strings.NewReader("")
+			}
+			if err := do(name, in); err != nil {
+				return err
+			}
+			continue
+		}
 		f, err := sys.OpenFile(name, os.O_RDONLY, 0)
 		if err != nil {
 			return err
@@ -42,15 +71,15 @@ func forEach(sys System, names []string, do func(name string, r io.Reader) error
 	return nil
 }
 
-func cat(_ context.Context, sys System, args []string) error {
-	return forEach(sys, args, func(_ string, r io.Reader) error {
+func cat(_ context.Context, sys System, c call) error {
+	return forEach(sys, c.args, func(_ string, r io.Reader) error {
 		_, err := io.Copy(sys.Stdout(), r)
 		return err
 	})
 }
 
-func sha256sum(_ context.Context, sys System, args []string) error {
-	return forEach(sys, args, func(name string, r io.Reader) error {
+func sha256sum(_ context.Context, sys System, c call) error {
+	return forEach(sys, c.args, func(name string, r io.Reader) error {
 		h := sha256.New()
 		if _, err := io.Copy(h, r); err != nil {
 			return err
@@ -59,44 +88,62 @@ func sha256sum(_ context.Context, sys System, args []string) error {
 	})
 }
 
-// wc counts bytes (-c) or lines (-l).
-func wc(_ context.Context, sys System, args []string) error {
-	if len(args) == 0 {
-		return errors.New("usage: wc -c|-l [FILE...]")
-	}
-	lines := args[0] == "-l"
-	return forEach(sys, args[1:], func(_ string, r io.Reader) error {
-		n, buf := 0, bufio.NewReader(r)
-		for {
-			b, err := buf.ReadByte()
-			if errors.Is(err, io.EOF) {
-				return say(sys, n)
-			} else if err != nil {
-				return err
-			}
-			if !lines || b == '\n' {
-				n++
+// wc counts lines (-l), words (-w) and bytes (-c), or all of these.
+func wc(_ context.Context, sys System, c call) error {
+	const kinds = "lwc"
+	all := len(c.flags) == 0
+	report := func(counts [len(kinds)]int, name string) error {
+		var words []string
+		for i := range kinds {
+			if all || c.has(kinds[i]) {
+				words = append(words, strconv.Itoa(counts[i]))
 			}
 		}
+		if name != "" {
+			words = append(words, name)
+		}
+		return say(sys, strings.Join(words, " "))
+	}
+	var total [len(kinds)]int
+	err := forEach(sys, c.args, func(name string, r io.Reader) error {
+		counts, err := countIn(r)
+		if err != nil {
+			return err
+		}
+		for i, n := range counts {
+			total[i] += n
+		}
+		if len(c.args) == 0 {
+			name = ""
+		}
+		return report(counts, name)
 	})
+	if err == nil && len(c.args) > 1 {
+		err = report(total, "total")
+	}
+	return err
 }
 
-// head copies the first N bytes: head -c N [FILE].
-func head(_ context.Context, sys System, args []string) error {
-	if len(args) < 2 || args[0] != "-c" {
-		return errors.New("usage: head -c N [FILE]")
-	}
-	n, err := strconv.ParseInt(args[1], 10, 64)
-	if err != nil {
-		return err
-	}
-	return forEach(sys, args[2:], func(_ string, r io.Reader) error {
-		_, err := io.CopyN(sys.Stdout(), r, n)
+// countIn counts lines, words and bytes.
+func countIn(r io.Reader) (counts [3]int, err error) {
+	inWord := false
+	for buf := bufio.NewReader(r); ; {
+		b, err := buf.ReadByte()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return counts, nil
+		} else if err != nil {
+			return counts, err
 		}
-		return err
-	})
+		counts[2]++
+		if b == '\n' {
+			counts[0]++
+		}
+		space := strings.IndexByte(" \t\n\v\f\r", b) >= 0
+		if !space && !inWord {
+			counts[1]++
+		}
+		inWord = !space
+	}
 }
 
 type zeroReader struct{}
@@ -104,11 +151,8 @@ type zeroReader struct{}
 func (zeroReader) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // zeros writes N zero bytes.
-func zeros(_ context.Context, sys System, args []string) error {
-	if len(args) != 1 {
-		return errors.New("usage: zeros N")
-	}
-	n, err := strconv.ParseInt(args[0], 10, 64)
+func zeros(_ context.Context, sys System, c call) error {
+	n, err := count(c.args[0])
 	if err != nil {
 		return err
 	}

@@ -14,10 +14,13 @@ type Clock interface {
 	// NewProcessTimer is NewTimer for the time that a container's process gets
 	// to do something. A virtual clock lets it pass when no process would use it.
 	NewProcessTimer(d time.Duration) (elapsed <-chan time.Time, release func())
-	// AwaitProcess says that a call waits for a process and for nothing else,
+	// AwaitProcess says that a call waits for p to end and for nothing else,
 	// until it calls done.
-	AwaitProcess() (done func())
+	AwaitProcess(p Process) (done func())
 }
+
+// Process names a container's first process, or with an ExecID an exec.
+type Process struct{ Namespace, ContainerID, ExecID string }
 
 // System is the machine's clock.
 type System struct{}
@@ -37,4 +40,4 @@ func (s System) NewProcessTimer(d time.Duration) (elapsed <-chan time.Time, rele
 }
 
 // AwaitProcess does nothing: real time passes by itself.
-func (System) AwaitProcess() (done func()) { return func() {} }
+func (System) AwaitProcess(Process) (done func()) { return func() {} }

@@ -4,6 +4,7 @@ package leaks
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,10 +19,8 @@ type Resources struct {
 	files      map[string]int    // by what they are
 }
 
-type stacks struct {
-	n      int
-	sample string
-}
+// stacks are those of goroutines, by the goroutines' numbers.
+type stacks map[string]string
 
 // Take returns what the process has now. It counts neither idle connections
 // that package net/http keeps, nor goroutines that wait for a test, nor files
@@ -31,8 +30,8 @@ func Take(except ...string) Resources { return Resources{goroutines(), files(exc
 // Since returns one line for everything that there is more of than before.
 func (r Resources) Since(before Resources) (left []string) {
 	for key, s := range r.goroutines {
-		if more := s.n - before.goroutines[key].n; more > 0 {
-			left = append(left, fmt.Sprintf("%d more of goroutine %s:\n%s", more, key, s.sample))
+		if more := len(s) - len(before.goroutines[key]); more > 0 {
+			left = append(left, fmt.Sprintf("%d more of goroutine %s:\n%s", more, key, s.sample(before.goroutines[key])))
 		}
 	}
 	for key, n := range r.files {
@@ -42,6 +41,31 @@ func (r Resources) Since(before Resources) (left []string) {
 	}
 	slices.Sort(left)
 	return left
+}
+
+// sample returns the stack of a goroutine that was not there before.
+func (s stacks) sample(before stacks) (text string) {
+	for _, id := range slices.Sorted(maps.Keys(s)) {
+		if _, old := before[id]; !old {
+			return s[id]
+		}
+	}
+	return ""
+}
+
+// And returns what is in both samples: the same goroutines, and as many open
+// files as the one has that has less.
+func (r Resources) And(other Resources) Resources {
+	both := Resources{make(map[string]stacks), make(map[string]int)}
+	for key, s := range r.goroutines {
+		kept := maps.Clone(s)
+		maps.DeleteFunc(kept, func(id, _ string) bool { _, ok := other.goroutines[key][id]; return !ok })
+		both.goroutines[key] = kept
+	}
+	for key, n := range r.files {
+		both.files[key] = min(n, other.files[key])
+	}
+	return both
 }
 
 var (
@@ -74,7 +98,12 @@ func goroutines() map[string]stacks {
 		if m := creator.FindStringSubmatch(stack); m != nil {
 			key = m[1]
 		}
-		groups[key] = stacks{groups[key].n + 1, strings.TrimSpace(stack)}
+		if groups[key] == nil {
+			groups[key] = make(stacks)
+		}
+		stack = strings.TrimSpace(stack)
+		id, _, _ := strings.Cut(stack, " [")
+		groups[key][id] = stack
 	}
 	return groups
 }

@@ -1,17 +1,18 @@
 // Package logfile keeps what a container writes in files: a logger appends to
 // them, any number of readers in any processes read and follow them.
 //
-// A directory holds the log of one container. Its files have increasing
-// numbers; the one with the highest is written to, and the lowest are removed
-// when there are too many. A file has one record per line, in the format of
-// Kubernetes' container runtime interface (CRI): time, stream, F or P, text.
-// A record tagged P is a part of a line that goes on in the stream's next one;
-// that way every byte is kept, also of lines without end.
+// A directory holds the log of one container, and has a file that says whose.
+// A log's files have increasing numbers; the one with the highest is written to,
+// and the lowest are removed when there are too many. A file has one record per
+// line, in the format of Kubernetes' container runtime interface (CRI): time,
+// stream, F or P, text. A record tagged P is a part of a line that goes on in the
+// stream's next one; that way every byte is kept, also of lines without end.
 package logfile
 
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,14 +24,13 @@ import (
 // Stream names what a record was written to.
 type Stream string
 
-// The streams of a process, and those of the logger itself: in Lost it says how
-// many bytes it could not write, in mark up to where it has read for a reader
-// that asked.
+// The streams of a process, and that of the logger itself: in Lost it says how
+// many bytes it could not write. A reader gives an entry of Lost without data
+// where files were removed before it got to them.
 const (
 	Stdout Stream = "stdout"
 	Stderr Stream = "stderr"
 	Lost   Stream = "lost"
-	mark   Stream = "mark"
 )
 
 const (
@@ -39,10 +39,8 @@ const (
 	suffix     = ".log"
 	// aliveName is a FIFO that the logger holds open: its end is the logger's.
 	aliveName = "alive"
-	// askName is a FIFO through which readers ask the logger for a mark.
+	// askName is a socket through which the logger tells readers how far it is.
 	askName = "ask"
-	// endPrefix begins the token of a reader that asks because the task has ended.
-	endPrefix = "end-"
 	// inputName is a FIFO for the task's input.
 	inputName = "stdin"
 
@@ -64,6 +62,10 @@ type Config struct {
 	// Terminal says that the output is a terminal's, all of it on stdout. It goes
 	// through the shim, and so comes later than the end of the task; but it ends.
 	Terminal bool `json:",omitempty"`
+	// Stdin says that the task has an input.
+	Stdin bool `json:",omitempty"`
+	// Owner says whose log it is.
+	Owner Owner `json:",omitzero"`
 	// Origin says who asked for the log. It is only carried along.
 	Origin string `json:",omitempty"`
 }
@@ -84,13 +86,21 @@ func numbers(dir string) ([]int, error) {
 	}
 	var list []int
 	for _, entry := range entries {
-		text, ok := strings.CutSuffix(entry.Name(), suffix)
-		if n, err := strconv.Atoi(text); ok && err == nil {
+		if n, ok := numberOf(entry); ok {
 			list = append(list, n)
 		}
 	}
 	slices.Sort(list)
 	return list, nil
+}
+
+// numberOf returns the number of a file of the log; ok is false for any other
+// file.
+func numberOf(entry fs.DirEntry) (n int, ok bool) {
+	text, ok := strings.CutSuffix(entry.Name(), suffix)
+	n, err := strconv.Atoi(text)
+	ok = ok && err == nil && n > 0 && entry.Type().IsRegular() && filepath.Base(fileName("", n)) == entry.Name()
+	return n, ok
 }
 
 // appendRecord adds a record; text has no newline in it.

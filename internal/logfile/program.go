@@ -96,8 +96,8 @@ func run(text string) (err error) {
 	}
 	go func() {
 		<-ends
-		for _, pipe := range pipes {
-			pipe.SetReadDeadline(time.Now().Add(lastWords)) //nolint:errcheck // closed is ended
+		for _, s := range sources {
+			s.EndAt(time.Now().Add(lastWords)) //nolint:errcheck // closed is ended
 		}
 	}()
 	return copyAll(sources)
@@ -152,22 +152,4 @@ func Running(dir string) bool {
 		held = errors.Is(err, unix.EAGAIN) // else it is the end
 	})
 	return err == nil && held
-}
-
-// Remove removes a log with everything in its directory that is a log's.
-func Remove(dir string) error {
-	list, err := numbers(dir)
-	if err != nil {
-		return ignoreAbsent(err)
-	}
-	names := []string{filepath.Join(dir, aliveName), filepath.Join(dir, askName), Input(dir)}
-	for _, n := range list {
-		names = append(names, fileName(dir, n))
-	}
-	for _, name := range names {
-		if err := ignoreAbsent(os.Remove(name)); err != nil {
-			return err
-		}
-	}
-	return ignoreAbsent(os.Remove(dir))
 }

@@ -34,7 +34,7 @@ func (p *parser) parse(line []byte) (e Entry, ok bool) {
 		if bad {
 			return e, false
 		}
-		p.text, p.time = at, t
+		p.text, p.time = append(p.text[:0], at...), t
 	}
 	stream, rest, found := bytes.Cut(rest, []byte{' '})
 	if !found || len(rest) < 2 || rest[1] != ' ' {
@@ -48,8 +48,6 @@ func (p *parser) parse(line []byte) (e Entry, ok bool) {
 		e.Stream = Stderr
 	case string(Lost):
 		e.Stream = Lost
-	case string(mark):
-		e.Stream = mark
 	default:
 		return e, false
 	}

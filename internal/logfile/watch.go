@@ -60,8 +60,11 @@ func (w *watcher) notify() {
 	}
 }
 
-// ended says whether the logger has ended.
+// ended says whether the logger has ended. A nil watcher has none.
 func (w *watcher) ended() bool {
+	if w == nil {
+		return true
+	}
 	select {
 	case <-w.gone:
 		return true
@@ -70,19 +73,9 @@ func (w *watcher) ended() bool {
 	}
 }
 
-// ask asks the logger for a mark, and reports whether there is one to ask.
-func (w *watcher) ask(dir, token string) bool {
-	f, err := os.OpenFile(filepath.Join(dir, askName), os.O_WRONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return false
-	}
-	_, err = f.WriteString(token + "\n")
-	return errors.Join(err, f.Close()) == nil
-}
-
 // wait returns after a change, at the end of the log or the logger, or with
-// ctx's error.
-func (w *watcher) wait(ctx context.Context, ended <-chan struct{}) error {
+// ctx's error. late says that passed has delivered.
+func (w *watcher) wait(ctx context.Context, ended <-chan struct{}, passed <-chan time.Time) (late bool, err error) {
 	var tick <-chan time.Time
 	if w.events == nil {
 		timer := time.NewTimer(watchTick)
@@ -93,11 +86,13 @@ func (w *watcher) wait(ctx context.Context, ended <-chan struct{}) error {
 	case <-w.changed:
 	case <-w.gone:
 	case <-ended:
+	case <-passed:
+		return true, nil
 	case <-tick:
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	}
-	return nil
+	return false, nil
 }
 
 // close ends the watch. A nil watcher has none.

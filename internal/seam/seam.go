@@ -12,6 +12,8 @@ type Settings struct {
 	StdioDir string
 	// LogDir is where the logs of tasks go that name no directory.
 	LogDir string
+	// Reach says why no registry on a host is asked.
+	Reach func(host string) error
 }
 
 // Configure changes a service of the root package, which provides this

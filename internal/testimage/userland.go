@@ -2,17 +2,16 @@ package testimage
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ctrdkit/containerd/internal/applets"
+	"github.com/ctrdkit/containerd/internal/gobuild"
 )
 
 // userlandPackage is the program that is the image's shell and all its commands.
@@ -21,22 +20,14 @@ const userlandPackage = "github.com/ctrdkit/containerd/internal/userland"
 // BuildUserland compiles the userland, a static binary of a few megabytes. It
 // needs the Go toolchain and this module's source.
 func BuildUserland(ctx context.Context) (binary []byte, err error) {
-	tool, err := exec.LookPath("go")
-	if err != nil {
-		return nil, fmt.Errorf("building the sample image needs the go command: %w", err)
-	}
 	dir, err := os.MkdirTemp("", "userland-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	out := filepath.Join(dir, "userland")
-	cmd := exec.CommandContext(ctx, tool, "build", "-trimpath", "-ldflags", "-s -w", "-o", out, userlandPackage)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("building the sample image's userland: %w: %s", err, bytes.TrimSpace(stderr.Bytes()))
+	if err := gobuild.Static(ctx, userlandPackage, out); err != nil {
+		return nil, fmt.Errorf("making the sample image: %w", err)
 	}
 	return os.ReadFile(out)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -51,7 +52,12 @@ func (s system) Trap(signals ...syscall.Signal) {
 }
 
 func (s system) NextSignal(ctx context.Context) (syscall.Signal, error) {
+	// Without a trap nothing would ever come, which Go's runtime takes for a deadlock.
+	alive := time.NewTimer(math.MaxInt64)
+	defer alive.Stop()
 	select {
+	case <-alive.C:
+		return 0, context.DeadlineExceeded
 	case got := <-s.signals:
 		sig, ok := got.(syscall.Signal)
 		if !ok {
@@ -64,6 +70,8 @@ func (s system) NextSignal(ctx context.Context) (syscall.Signal, error) {
 }
 
 func (system) Kill(pid int, sig syscall.Signal) error { return syscall.Kill(pid, sig) }
+
+func (system) Plays(*applets.Command) bool { return false }
 
 // pipeDelay is how long a child's output is waited for, after its end, where a
 // child of its own holds the pipe open: a command substitution ends then.

@@ -18,7 +18,7 @@ type Line struct {
 // Lines returns all lines.
 func Lines() []Line {
 	var all []Line
-	for _, group := range [][]Line{shell, exits, variables, files, streams, jobs, programs} {
+	for _, group := range [][]Line{shell, exits, variables, files, streams, jobs, programs, flags, usages} {
 		all = append(all, group...)
 	}
 	return all
@@ -64,17 +64,17 @@ var exits = []Line{
 }
 
 var variables = []Line{
-	{Name: "environment", Line: `echo $COLOR; env COLOR`, Stdout: "red\nred\n"},
-	{Name: "changed environment", Line: `COLOR=blue; env COLOR`, Stdout: "blue\n"},
-	{Name: "removed environment", Line: `unset COLOR; env COLOR`, Code: 1},
-	{Name: "not exported", Line: `A=1; env A`, Code: 1},
-	{Name: "exported", Line: `A=1; export A; env A; export B=2; env B`, Stdout: "1\n2\n"},
-	{Name: "exported, then changed", Line: `export A=1; A=2; env A`, Stdout: "2\n"},
-	{Name: "for one command", Line: `A=1 env A; COLOR=blue env COLOR; env COLOR; env A`, Stdout: "1\nblue\nred\n", Code: 1},
+	{Name: "environment", Line: `echo $COLOR; printenv COLOR`, Stdout: "red\nred\n"},
+	{Name: "changed environment", Line: `COLOR=blue; printenv COLOR`, Stdout: "blue\n"},
+	{Name: "removed environment", Line: `unset COLOR; printenv COLOR`, Code: 1},
+	{Name: "not exported", Line: `A=1; printenv A`, Code: 1},
+	{Name: "exported", Line: `A=1; export A; printenv A; export B=2; printenv B`, Stdout: "1\n2\n"},
+	{Name: "exported, then changed", Line: `export A=1; A=2; printenv A`, Stdout: "2\n"},
+	{Name: "for one command", Line: `A=1 printenv A; COLOR=blue printenv COLOR; printenv COLOR; printenv A`, Stdout: "1\nblue\nred\n", Code: 1},
 	{Name: "every name once", Line: `COLOR=blue; env | while read l; do case $l in COLOR=*) echo $l;; esac; done`, Stdout: "COLOR=blue\n"},
 	{Name: "working directory", Line: `[ "$PWD" = "$(exec pwd)" ] && [ "$(pwd)" = "$PWD" ]`},
 	{Name: "user", Line: `[ $UID = $(id -u) ] && [ $EUID = $UID ] && [ $GID = $(id -g) ]`},
-	{Name: "home", Line: `echo "<$HOME>"; env HOME`, Stdout: "<>\n", Code: 1},
+	{Name: "home", Line: `echo "<$HOME>"; printenv HOME`, Stdout: "<>\n", Code: 1},
 	{Name: "process", Line: `kill -0 $$ && [ $$ -gt 0 ] && [ "$(echo $$)" = $$ ] && (exit $(($$-${$})))`},
 	{Name: "process of a child", Line: `[ $(sh -c 'echo $$') != $$ ]`},
 	{Name: "host", Line: `[ -n "$(hostname)" ]`},
@@ -115,7 +115,7 @@ var streams = []Line{
 	{Name: "both in one", Line: `{ echo out; sh -c 'echo err >&2'; } 2>&1 | wc -l`, Stdout: "2\n"},
 	{Name: "closed output", Line: `echo x >&-; ls >&-`},
 	{Name: "pipe", Line: `echo abc | cat | wc -c`, Stdout: "4\n"},
-	{Name: "pipe whose reader ends first", Line: `set -o pipefail; zeros 10000000 | head -c 1 >f; echo $?; wc -c f`, Stdout: "141\n1\n"},
+	{Name: "pipe whose reader ends first", Line: `set -o pipefail; zeros 10000000 | head -c 1 >f; echo $?; wc -c f`, Stdout: "141\n1 f\n"},
 	{Name: "shell whose reader ends first", Line: `set -o pipefail; sh -c 'while true; do echo x; done' | head -c 2; echo $?`, Stdout: "x\n141\n"},
 	{Name: "no terminal", Line: `tty; [ -t 0 ] || [ -t 1 ]`, Stdout: "not a tty\n", Code: 1},
 	{Name: "much output", Line: `s=0123456789abcdef; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do s=$s$s; done; for i in x x x; do echo $s; done | wc -c`, Stdout: "196611\n"},
@@ -133,15 +133,15 @@ var programs = []Line{
 	{Name: "true and false", Line: `sh -c 'exec true' && sh -c 'exec false'`, Code: 1},
 	{Name: "sha256sum", Line: `echo -n abc >f; sha256sum f; sha256sum`, Stdin: "abc",
 		Stdout: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  f\nba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  -\n"},
-	{Name: "wc", Line: `printf 'a\nb\n' >f; wc -c f; wc -l f; wc`, Stdout: "4\n2\n", Stderr: "wc: usage: wc -c|-l [FILE...]\n", Code: 1},
-	{Name: "head", Line: `echo abc >f; head -c 2 f; head -c 9 f; head 1`, Stdout: "ababc\n", Stderr: "head: usage: head -c N [FILE]\n", Code: 1},
+	{Name: "wc", Line: `printf 'a\nb\n' >f; wc -c f; wc -l f; wc`, Stdout: "4 f\n2 f\n0 0 0\n"},
+	{Name: "head", Line: `echo abc >f; head -c 2 f; head -c 9 f; head 1`, Stdout: "ababc\n", Stderr: "head: open 1: no such file or directory\n", Code: 1},
 	{Name: "cat of what is absent", Line: `cat no`, Stderr: "cat: open no: no such file or directory\n", Code: 1},
-	{Name: "zeros", Line: `zeros 70000 | wc -c; zeros`, Stdout: "70000\n", Stderr: "zeros: usage: zeros N\n", Code: 1},
-	{Name: "sleep", Line: `sleep 0.001; sleep`, Stderr: "sleep: usage: sleep SECONDS\n", Code: 1},
-	{Name: "hold", Line: `hold 0.01; hold`, Stderr: "hold: usage: hold SECONDS\n", Code: 1},
-	{Name: "kill", Line: `kill -NOPE $$; kill x`, Stderr: "kill: signal \"NOPE\" is unknown\nkill: strconv.Atoi: parsing \"x\": invalid syntax\n", Code: 1},
+	{Name: "zeros", Line: `zeros 70000 | wc -c; zeros`, Stdout: "70000\n", Stderr: "zeros: usage: zeros N\n", Code: 2},
+	{Name: "sleep", Line: `sleep 0.001; sleep`, Stderr: "sleep: usage: sleep NUMBER[s|m|h|d]...\n", Code: 2},
+	{Name: "hold", Line: `hold 0.01; hold`, Stderr: "hold: usage: hold SECONDS\n", Code: 2},
+	{Name: "kill", Line: `kill -NOPE $$; kill x`, Stderr: "kill: signal \"NOPE\" is unknown\nkill: \"x\" is no process; usage: kill [-s SIGNAL | -SIGNAL] PID...\n", Code: 2},
 	{Name: "kill of what is absent", Line: `kill 99999999`, Stderr: "kill: no such process\n", Code: 1},
-	{Name: "sigtrap", Line: `sigtrap NOPE 1; sigtrap`, Stderr: "sigtrap: signal \"NOPE\" is unknown\nsigtrap: usage: sigtrap NAME CODE|ignore\n", Code: 1},
+	{Name: "sigtrap", Line: `sigtrap NOPE 1; sigtrap`, Stderr: "sigtrap: signal \"NOPE\" is unknown\nsigtrap: usage: sigtrap SIGNAL CODE|ignore\n", Code: 2},
 	{Name: "wrong usage", Line: `ln x; chmod x`,
-		Stderr: "ln: usage: ln [-s] TARGET NAME\nchmod: usage: chmod MODE FILE [FILE]..., modes are octal\n", Code: 1},
+		Stderr: "ln: usage: ln [-s] [-f] TARGET NAME\nchmod: usage: chmod OCTAL FILE...\n", Code: 2},
 }

@@ -1,11 +1,8 @@
-package containerdtest_test
+package integration_test
 
 import (
-	"bytes"
 	"testing"
 
-	archiveexp "github.com/containerd/containerd/v2/core/images/archive"
-	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -50,22 +47,4 @@ func TestOneImageOnBoth(t *testing.T) {
 			require.NoError(t, svc.DeleteContainer(ctx, "web", nil))
 		})
 	}
-}
-
-func TestImagesCanBeExportedAndImported(t *testing.T) {
-	fake, other := containerdtest.New(t), containerdtest.New(t)
-	fake.AddImage("app", containerdtest.Image{Files: map[string]string{"/a": "b"}})
-	ctx := namespaces.WithNamespace(t.Context(), containerd.DefaultNamespace)
-	image, err := fake.GetImage(ctx, "app")
-	require.NoError(t, err)
-	var archive bytes.Buffer
-	require.NoError(t, fake.Client().Export(ctx, &archive, archiveexp.WithImage(fake.Client().ImageService(), image.Name())))
-
-	made, err := other.Client().Import(ctx, &archive)
-
-	require.NoError(t, err)
-	require.Len(t, made, 1)
-	assert.Equal(t, image.Target().Digest, made[0].Target.Digest)
-	_, err = other.CreateContainer(ctx, containerd.CreateContainerRequest{ID: "web", ImageRef: "app"})
-	require.NoError(t, err)
 }
