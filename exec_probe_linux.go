@@ -16,6 +16,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/ctrdkit/containerd/internal/rootfs"
 )
 
 // maxInterpreter bounds the first line of a script, as the kernel does.
@@ -71,17 +73,13 @@ func openRoot(pid uint32) (*os.File, error) {
 	return os.Open(fmt.Sprintf("/proc/%d/root", pid))
 }
 
-// openIn opens an executable file below root as a process in it would: no link leads out,
-// and nothing blocks.
+// openIn opens an executable file below root as a process in it would: no link
+// leads out, and nothing blocks.
 func openIn(root *os.File, name string) (*os.File, error) {
-	fd, err := unix.Openat2(int(root.Fd()), name, &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
+	file, err := rootfs.Open(root, name)
 	if err != nil {
 		return nil, err
 	}
-	file := os.NewFile(uintptr(fd), name)
 	info, err := file.Stat()
 	if err == nil && (!info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0) {
 		err = errors.New("not an executable file")

@@ -19,19 +19,16 @@ var errWhiteout = errors.New("whiteout")
 // readFile opens name within dir as its root, without waiting for a FIFO's
 // other end, and reads it if it is a regular file of sane size.
 func readFile(dir, name string) (_ []byte, err error) {
-	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if errors.Is(err, unix.ENOENT) {
 		// Not to be taken for a file that does not exist in it.
 		return nil, fmt.Errorf("root file system %s is not there: %w", dir, errdefs.ErrFailedPrecondition)
 	}
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, unix.Close(root)) }()
-	fd, err := unix.Openat2(root, name, &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
+	defer func() { err = errors.Join(err, root.Close()) }()
+	f, err := Open(root, name)
 	if errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) {
 		return nil, specialFile(root, name)
 	}
@@ -42,9 +39,8 @@ func readFile(dir, name string) (_ []byte, err error) {
 		return nil, fmt.Errorf("%w: %w", err, ErrUnusable)
 	}
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), name)
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
 	if err != nil {
@@ -62,9 +58,9 @@ func readFile(dir, name string) (_ []byte, err error) {
 
 // specialFile tells an overlay's whiteout, a character device 0/0, from other
 // files that are not regular.
-func specialFile(root int, name string) error {
+func specialFile(root *os.File, name string) error {
 	var st unix.Stat_t
-	if err := unix.Fstatat(root, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.Fstatat(int(root.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return &os.PathError{Op: "stat", Path: name, Err: err}
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 {
