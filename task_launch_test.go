@@ -21,10 +21,17 @@ import (
 // that is running in dir until the test ends.
 func canLog(t *testing.T, dir string) LogIO {
 	t.Helper()
-	logfile.Program = os.Executable
-	t.Cleanup(func() { logfile.Program = nil })
+	logWith(t, os.Executable)
 	runLogger(t, dir)
 	return LogIO{Dir: dir}
+}
+
+// logWith sets the program that logs until the test ends.
+func logWith(t *testing.T, program func() (string, error)) {
+	t.Helper()
+	before := logfile.Program
+	logfile.Program = program
+	t.Cleanup(func() { logfile.Program = before })
 }
 
 // runLogger lets the next task that is started with a log in dir find its logger
@@ -158,8 +165,7 @@ func TestLaunchTaskWhoseLoggerDidNotStart(t *testing.T) {
 	d := newDaemon(t)
 	s := d.service()
 	before := d.state()
-	logfile.Program = os.Executable
-	t.Cleanup(func() { logfile.Program = nil })
+	logWith(t, os.Executable)
 
 	err := launch(t, s, LaunchTaskRequest{IO: LogIO{Dir: filepath.Join(t.TempDir(), "log")}})
 
@@ -170,13 +176,13 @@ func TestLaunchTaskWhoseLoggerDidNotStart(t *testing.T) {
 func TestLogIONeedsAProgramThatCanLog(t *testing.T) {
 	d := newDaemon(t)
 	s := d.service()
+	logWith(t, nil)
 	err := launch(t, s, LaunchTaskRequest{IO: LogIO{}})
 	assertError(t, err, "launch task", errdefs.IsFailedPrecondition, "not imported")
 	assert.ErrorContains(t, err, "containerd/logger")
 	assert.Empty(t, d.Calls())
 
-	logfile.Program = func() (string, error) { return "/no/such/program", nil }
-	t.Cleanup(func() { logfile.Program = nil })
+	logWith(t, func() (string, error) { return "/no/such/program", nil })
 	err = launch(t, s, LaunchTaskRequest{IO: LogIO{Dir: filepath.Join(t.TempDir(), "log")}})
 	assertError(t, err, "launch task", errdefs.IsFailedPrecondition, "removed")
 }

@@ -206,8 +206,7 @@ func TestALaunchThatFailsGivesItsDirectoryBack(t *testing.T) {
 	d := newDaemon(t)
 	s := d.service()
 	dir := filepath.Join(t.TempDir(), "log")
-	logfile.Program = os.Executable
-	t.Cleanup(func() { logfile.Program = nil })
+	logWith(t, os.Executable)
 	require.Error(t, launch(t, s, LaunchTaskRequest{IO: LogIO{Dir: dir}}), "no logger is there")
 	assert.NoDirExists(t, dir)
 	d.addContainer("other", "idle")

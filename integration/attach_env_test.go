@@ -23,7 +23,8 @@ import (
 
 // launchElsewhere has another process launch a logged task that runs a script,
 // or a shell, and attach to it with something typed. It returns when that
-// process has seen output. The container has the directory host at /host.
+// process has seen the echo of that, or any output where nothing is typed. The
+// container has the directory host at /host.
 func (w *world) launchElsewhere(terminal bool, host, script, typed string) (helperCall, *helper) {
 	w.Helper()
 	call := w.call("launch and attach")
@@ -40,7 +41,7 @@ func (w *world) launchElsewhere(terminal bool, host, script, typed string) (help
 	_, err := w.Service.CreateContainer(w.ctx, req)
 	require.NoError(w, err)
 	client := startHelper(w.T, call)
-	require.True(w, client.report(w.T).Held, "the task writes")
+	require.True(w, client.report(w.T).Held, "the task has written")
 	noteContainer(w.task(call.ID).GetPid(), w.Namespace)
 	return call, client
 }
@@ -54,10 +55,12 @@ func launchAttached(ctx context.Context, s *containerd.DefaultService, call help
 	if err != nil {
 		return err
 	}
-	req := containerd.AttachTaskRequest{Stdout: &firstWrite{}, Tail: -1}
+	typed := call.Args[0]
+	seen := &told{of: strings.ReplaceAll(typed, "\n", "\r\n")} // a terminal's echo
+	req := containerd.AttachTaskRequest{Stdout: seen, Tail: -1}
 	if call.Terminal {
 		never, _ := io.Pipe()
-		req.Stdin = io.MultiReader(strings.NewReader(call.Args[0]), never)
+		req.Stdin = io.MultiReader(strings.NewReader(typed), never)
 	}
 	a, err := s.AttachTask(ctx, call.ID, req)
 	if err != nil {
@@ -66,14 +69,22 @@ func launchAttached(ctx context.Context, s *containerd.DefaultService, call help
 	return a.Wait(ctx)
 }
 
-// firstWrite is the output of a helper, which tells of the first one.
-type firstWrite struct{ told bool }
+// told is the output of a helper, which tells once that a text is in it.
+type told struct {
+	of   string
+	seen strings.Builder
+	done bool
+}
 
-func (w *firstWrite) Write(p []byte) (int, error) {
-	if w.told {
+func (t *told) Write(p []byte) (int, error) {
+	if t.done {
 		return len(p), nil
 	}
-	w.told = true
+	t.seen.Write(p)
+	if !strings.Contains(t.seen.String(), t.of) {
+		return len(p), nil
+	}
+	t.done = true
 	return len(p), helperSays(helperReport{Held: true})
 }
 
