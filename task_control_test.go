@@ -221,6 +221,24 @@ func TestResumeTaskWaitsForAPauseUnderWay(t *testing.T) {
 	require.NoError(t, received(t, done))
 }
 
+func TestResumeTaskThatWasKilledMeanwhile(t *testing.T) {
+	c := newControlled(t)
+	c.addTask("idle", paused)
+	refused := 0
+	c.on("Tasks/Resume", func(context.Context) error {
+		if refused++; refused == 2 { // the shim has noticed the end
+			c.change("idle", func(p *taskState) { p.end(137) })
+		}
+		return errUnclassed
+	})
+	s := c.service()
+	stopClock(s).run()
+
+	err := s.ResumeTask(t.Context(), "idle", nil)
+
+	assertError(t, err, "resume task", errdefs.IsFailedPrecondition, "it has ended")
+}
+
 func TestPauseTaskThatFails(t *testing.T) {
 	for what, test := range map[string]struct {
 		pause, look error

@@ -61,7 +61,9 @@ func TestDeleteTaskWithForce(t *testing.T) {
 		d := newDaemon(t)
 		d.addTask("idle", paused).undead = true
 		d.fail("Tasks/Resume", errdefs.ErrPermissionDenied)
-		err := d.service().DeleteTask(t.Context(), "idle", forced())
+		s := d.service()
+		stopClock(s).run()
+		err := s.DeleteTask(t.Context(), "idle", forced())
 		assertError(t, err, "delete task", errdefs.IsPermissionDenied, "frozen")
 		d.assertStatus("idle", int32(paused), "still there")
 	})

@@ -18,8 +18,10 @@ type ListProcessesOptions struct{}
 
 // ProcessInfo describes one process of a container.
 type ProcessInfo struct {
-	PID    uint32 `json:"pid"`              // on the daemon's machine
-	ExecID string `json:"execID,omitempty"` // of the exec that it is; "" for the container's process, and for what these have started
+	PID uint32 `json:"pid"` // on the daemon's machine
+	// ExecID is the ID of the exec that it is. It is "" for the container's
+	// process, for what these have started, and for an exec that is being started.
+	ExecID string `json:"execID,omitempty"`
 	// Details are nil where they can't be known: the daemon runs on another
 	// machine, or the process has just ended.
 	Details *ProcessDetails `json:"details,omitempty"`

@@ -160,10 +160,14 @@ type ResumeTaskOptions struct{}
 // runs: also if it was not paused. It returns the same errors as
 // [TaskController.PauseTask], and treats the end of ctx in the same way.
 func (s *DefaultService) ResumeTask(ctx context.Context, containerID string, _ *ResumeTaskOptions) error {
-	return s.freeze(ctx, "resume task", containerID, tasktypes.Status_RUNNING, func(ctx context.Context) error {
+	return s.freeze(ctx, "resume task", containerID, tasktypes.Status_RUNNING, s.requestResume(containerID))
+}
+
+func (s *DefaultService) requestResume(containerID string) func(context.Context) error {
+	return func(ctx context.Context) error {
 		_, err := s.client.TaskService().Resume(ctx, &tasks.ResumeTaskRequest{ContainerID: containerID})
 		return err
-	})
+	}
 }
 
 // freeze brings a task to the status goal, paused or running, by a request.
@@ -173,40 +177,50 @@ func (s *DefaultService) freeze(ctx context.Context, op, id string, goal tasktyp
 		ctx, err = s.begin(ctx)
 	}
 	if err == nil {
-		err = s.bring(ctx, id, goal, request)
+		var status tasktypes.Status
+		status, err = s.bring(ctx, id, goal, request)
+		if err == nil && status != goal {
+			err = wrongState(status)
+		}
 	}
 	return opError(ctx, op, id, err)
 }
 
 // bring makes the request, and finds out what its error means: containerd tells
-// a wrong state by its text alone.
-func (s *DefaultService) bring(ctx context.Context, id string, goal tasktypes.Status, request func(context.Context) error) error {
-	for {
+// a wrong state by its text alone. Without an error the task has the status goal
+// or one of those that know no pausing, created and stopped.
+//
+// A task that was killed can't be resumed, and is paused nevertheless until its
+// shim has noticed its end. So resuming is tried for a while.
+func (s *DefaultService) bring(ctx context.Context, id string, goal tasktypes.Status, request func(context.Context) error) (tasktypes.Status, error) {
+	pause := waitPause
+	for failures := 1; ; failures++ {
 		if err := ctx.Err(); err != nil {
-			return err
+			return tasktypes.Status_UNKNOWN, err
 		}
 		lasting, end := outlive(ctx)
 		err := native(request(lasting))
 		if err == nil || errdefs.IsNotFound(err) {
 			end()
-			return err
+			return goal, err
 		}
 		p, lookErr := s.process(lasting, id, "")
 		end()
-		switch {
+		switch status := p.GetStatus(); {
 		case lookErr != nil && errdefs.IsNotFound(lookErr):
-			return lookErr
-		case lookErr != nil, ctx.Err() != nil && p.GetStatus() != goal:
-			return endedBy(ctx, err)
-		case p.GetStatus() == goal:
-			return nil
-		case p.GetStatus() == tasktypes.Status_STOPPED, p.GetStatus() == tasktypes.Status_CREATED:
-			return wrongState(p.GetStatus())
-		case p.GetStatus() != tasktypes.Status_PAUSING:
-			return err
+			return tasktypes.Status_UNKNOWN, lookErr
+		case lookErr != nil, ctx.Err() != nil && status != goal:
+			return tasktypes.Status_UNKNOWN, endedBy(ctx, err)
+		case status == goal, status == tasktypes.Status_STOPPED, status == tasktypes.Status_CREATED:
+			return status, nil
+		case status == tasktypes.Status_PAUSING:
+			failures = 0
+		case status != tasktypes.Status_PAUSED || failures >= waitFailures:
+			return tasktypes.Status_UNKNOWN, err
 		}
-		if err := s.pause(ctx, waitPause); err != nil {
-			return err
+		if err := s.pause(ctx, pause); err != nil {
+			return tasktypes.Status_UNKNOWN, err
 		}
+		pause = min(2*pause, maxWaitPause)
 	}
 }

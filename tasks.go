@@ -87,29 +87,13 @@ func isFrozen(status tasktypes.Status) bool {
 	return status == tasktypes.Status_PAUSED || status == tasktypes.Status_PAUSING
 }
 
-// thaw resumes a paused task. A task that is still pausing is resumed as soon
-// as it can be, one that runs or has ended is left alone.
+// thaw resumes a paused task. One that runs, has ended or is gone is left alone.
 func (s *DefaultService) thaw(ctx context.Context, containerID string) error {
-	for {
-		_, err := s.client.TaskService().Resume(ctx, &tasks.ResumeTaskRequest{ContainerID: containerID})
-		if err == nil {
-			return nil
-		}
-		p, lookErr := s.process(ctx, containerID, "")
-		switch {
-		case errdefs.IsNotFound(lookErr):
-			return nil
-		case lookErr != nil:
-			return fmt.Errorf("resuming the task: %w", native(err))
-		case p.GetStatus() == tasktypes.Status_PAUSED:
-			return fmt.Errorf("resuming the task: %w", native(err))
-		case p.GetStatus() != tasktypes.Status_PAUSING:
-			return nil
-		}
-		if err := s.pause(ctx, waitPause); err != nil {
-			return err
-		}
+	_, err := s.bring(ctx, containerID, tasktypes.Status_RUNNING, s.requestResume(containerID))
+	if err == nil || errdefs.IsNotFound(err) {
+		return nil
 	}
+	return fmt.Errorf("resuming the task: %w", err)
 }
 
 // endedBy returns ctx's own error for a request that was cut short some time

@@ -138,27 +138,40 @@ func TestStopTaskThatWaitsToResumeHonoursItsContext(t *testing.T) {
 }
 
 func TestStopTaskThatCanNotResume(t *testing.T) {
+	refuse := func(*daemon, int) {}
+	end := func(d *daemon) { d.change("idle", func(p *taskState) { p.end(0) }) }
 	for what, test := range map[string]struct {
-		meanwhile func(d *daemon)
+		meanwhile func(d *daemon, refused int)
 		class     func(error) bool // nil: no error
+		tries     int
 	}{
-		"because it is refused": {func(*daemon) {}, errdefs.IsPermissionDenied},
-		"and can not look":      {func(d *daemon) { d.fail("Tasks/Get", errdefs.ErrUnavailable) }, errdefs.IsPermissionDenied},
-		"because the task has ended": {func(d *daemon) {
-			d.change("idle", func(p *taskState) { p.end(0) })
-		}, nil},
-		"because the task is gone": {func(d *daemon) {
+		"because it is refused":      {refuse, errdefs.IsPermissionDenied, waitFailures},
+		"and can not look":           {func(d *daemon, _ int) { d.fail("Tasks/Get", errdefs.ErrUnavailable) }, errdefs.IsPermissionDenied, 1},
+		"because the task has ended": {func(d *daemon, _ int) { end(d) }, nil, 1},
+		"because the task is gone": {func(d *daemon, _ int) {
 			d.change("idle", func(p *taskState) { p.end(0); delete(d.taskStates, "idle") })
-		}, nil},
+		}, nil, 1},
+		"because it was killed, which its shim notices later": {func(d *daemon, refused int) {
+			if refused == 3 {
+				end(d)
+			}
+		}, nil, 3},
 	} {
 		t.Run(what, func(t *testing.T) {
 			d := newDaemon(t)
 			d.addTask("idle", paused)
+			refused := 0
 			d.on("Tasks/Resume", func(context.Context) error {
-				test.meanwhile(d)
+				refused++
+				test.meanwhile(d, refused)
 				return errdefs.ErrPermissionDenied
 			})
-			err := d.service().StopTask(t.Context(), "idle", nil)
+			s := d.service()
+			stopClock(s).run()
+
+			err := s.StopTask(t.Context(), "idle", &StopTaskOptions{Timeout: -1})
+
+			assert.Equal(t, test.tries, d.count("Tasks/Resume"))
 			if test.class == nil {
 				require.NoError(t, err)
 				return

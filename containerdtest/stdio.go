@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,9 +15,10 @@ import (
 )
 
 const (
-	// settleTime bounds how long the exit of a process waits for the readers of
-	// its output.
-	settleTime  = 100 * time.Millisecond
+	// settleLooks bounds how often the exit of a process looks whether the readers
+	// have its output. That takes a tenth of a second on a machine that has time,
+	// and longer on a busy one, as the readers do.
+	settleLooks = 400
 	settlePause = 200 * time.Microsecond
 )
 
@@ -162,17 +164,24 @@ func control(f *os.File, do func(fd int) error) error {
 	return errors.Join(controlErr, err)
 }
 
-// awaitReader returns when a FIFO that is open in both directions is empty, or
-// closed, or ctx ends.
-func awaitReader(ctx context.Context, f *os.File) {
-	for {
-		full, err := poll(f, unix.POLLIN)
-		if err != nil || !full || ctx.Err() != nil {
+// soon returns when done says so, when ctx ends, or after settleLooks.
+func soon(ctx context.Context, done func() bool) {
+	for range settleLooks {
+		if done() || ctx.Err() != nil {
 			return
 		}
 		pause := time.NewTimer(settlePause)
 		<-pause.C
 	}
+}
+
+// taken says whether all FIFOs, which are open in both directions, are empty or
+// closed.
+func taken(fifos []*os.File) bool {
+	return !slices.ContainsFunc(fifos, func(f *os.File) bool {
+		full, err := poll(f, unix.POLLIN)
+		return full && err == nil
+	})
 }
 
 // poll says whether a call that waits for an event on f would not wait.
@@ -206,19 +215,19 @@ func (s *stdio) close() {
 // client that learns of an exit gives up what it is still opening, and a reader
 // has not had the time that a real runtime needs to start a process.
 func (s *stdio) settle(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, settleTime)
-	defer cancel()
-	if s.copied != nil {
-		s.close()
-		select {
-		case <-s.copied:
-		case <-ctx.Done():
-		}
+	if s.copied == nil {
+		soon(ctx, func() bool { return taken(s.fifos) })
 		return
 	}
-	for _, f := range s.fifos {
-		awaitReader(ctx, f)
-	}
+	s.close()
+	soon(ctx, func() bool {
+		select {
+		case <-s.copied:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 // drain waits until nobody has the output open, and closes what is left.

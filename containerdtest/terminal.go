@@ -65,11 +65,7 @@ func (s *stdio) copyOutput(out, master *os.File) {
 	defer s.out.done()
 	defer close(s.copied)
 	_, err := io.Copy(out, master)
-	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
-	defer cancel()
-	for _, f := range s.fifos {
-		awaitReader(ctx, f)
-	}
+	soon(context.Background(), func() bool { return taken(s.fifos) })
 	ignore(errors.Join(err, out.Close()))
 }
 
