@@ -137,17 +137,21 @@ func (s *DefaultService) afterDelete(ctx context.Context, record containers.Cont
 	return err
 }
 
-// deleteRecord deletes the record; if the answer is unclear, it looks whether
-// the record is gone.
+// deleteRecord deletes the record unless ctx has ended; if the answer is unclear,
+// it looks whether the record is gone. The request is not cut short when ctx ends:
+// a daemon that has it would delete the record later.
 func (s *DefaultService) deleteRecord(ctx, detached context.Context, id string) error {
-	err := s.client.ContainerService().Delete(ctx, id)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := s.client.ContainerService().Delete(detached, id)
 	if err == nil || errdefs.IsNotFound(err) {
 		return nil
 	}
 	if _, lookErr := s.client.ContainerService().Get(detached, id); errdefs.IsNotFound(lookErr) {
 		return nil
 	}
-	return err
+	return endedBy(ctx, err)
 }
 
 // keepSnapshot protects the container's snapshot before the record that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	snapshotsapi "github.com/containerd/containerd/api/services/snapshots/v1"
@@ -92,6 +93,43 @@ func TestDeleteContainerAcceptsThatSomebodyElseWroteTheRecordBack(t *testing.T) 
 
 	assertError(t, err, opDeleteContainer, errdefs.IsFailedPrecondition, "a task appeared")
 	assert.NotContains(t, err.Error(), "written back")
+}
+
+func TestDeleteContainerIsNotCutShortByItsContext(t *testing.T) {
+	// Given a daemon that is about to delete the record
+	d := newDaemon(t)
+	s := d.service()
+	ctx, cancel := context.WithCancel(t.Context())
+	d.once("Containers/Delete", func(request context.Context) error {
+		// when the caller's context ends,
+		cancel()
+		select {
+		case <-request.Done():
+			t.Error("the request is given up, and takes effect when nobody waits for it")
+		case <-time.After(5 * waitPause):
+		}
+		return nil
+	})
+
+	err := s.DeleteContainer(ctx, "idle", nil)
+
+	// then the call knows what came of it, and everything is gone.
+	require.NoError(t, err)
+	assert.Nil(t, d.record("idle"))
+	assert.Nil(t, d.snapshot("idle"))
+}
+
+func TestDeleteContainerWhoseContextEndsBeforeDeletesNothing(t *testing.T) {
+	d := newDaemon(t)
+	s := d.service()
+	before := d.state()
+	ctx, cancel := context.WithCancel(t.Context())
+	d.once("Tasks/Get", func(context.Context) error { cancel(); return nil })
+
+	err := s.DeleteContainer(ctx, "idle", nil)
+
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, before, d.state())
 }
 
 func TestDeleteContainerKeepsASnapshotThatAnotherContainerUses(t *testing.T) {
