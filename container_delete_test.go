@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"testing"
-	"time"
 
 	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	snapshotsapi "github.com/containerd/containerd/api/services/snapshots/v1"
@@ -100,16 +99,8 @@ func TestDeleteContainerIsNotCutShortByItsContext(t *testing.T) {
 	d := newDaemon(t)
 	s := d.service()
 	ctx, cancel := context.WithCancel(t.Context())
-	d.once("Containers/Delete", func(request context.Context) error {
-		// when the caller's context ends,
-		cancel()
-		select {
-		case <-request.Done():
-			t.Error("the request is given up, and takes effect when nobody waits for it")
-		case <-time.After(5 * waitPause):
-		}
-		return nil
-	})
+	// when the caller's context ends,
+	d.once("Containers/Delete", endedMeanwhile(t, cancel))
 
 	err := s.DeleteContainer(ctx, "idle", nil)
 

@@ -150,6 +150,20 @@ func (d *daemon) on(method string, do func(context.Context) error) {
 	d.before[method] = do
 }
 
+// endedMeanwhile is for a request that is not to be given up when its caller's
+// context ends, as it does while the daemon has it.
+func endedMeanwhile(t *testing.T, end func()) func(context.Context) error {
+	return func(request context.Context) error {
+		end()
+		select {
+		case <-request.Done():
+			t.Error("the request is given up, and takes effect when nobody waits for it")
+		case <-time.After(5 * waitPause):
+		}
+		return nil
+	}
+}
+
 // once runs do before the method's next request.
 func (d *daemon) once(method string, do func(context.Context) error) {
 	var once sync.Once

@@ -41,6 +41,7 @@ func (s *DefaultService) pull(ctx context.Context, name string, opts PullImageOp
 
 func (s *DefaultService) fetch(ctx context.Context, name string, opts PullImageOptions) (containerd.Image, error) {
 	store := s.client.ContentStore()
+	var snapshotter string
 	remoteOpts := []containerd.RemoteOpt{
 		containerd.WithResolver(&pullResolver{
 			Resolver: s.registry.get(s.config.resolver),
@@ -50,8 +51,8 @@ func (s *DefaultService) fetch(ctx context.Context, name string, opts PullImageO
 		containerd.WithImageHandlerWrapper(verifyPlatform(store, s.platform())),
 	}
 	if opts.Unpack {
-		snapshotter, err := s.snapshotter(ctx, opts.Snapshotter)
-		if err != nil {
+		var err error
+		if snapshotter, err = s.snapshotter(ctx, opts.Snapshotter); err != nil {
 			return nil, err
 		}
 		remoteOpts = append(remoteOpts,
@@ -60,7 +61,39 @@ func (s *DefaultService) fetch(ctx context.Context, name string, opts PullImageO
 			containerd.WithUnpackOpts(s.unpackOpts(ctx, snapshotter)),
 		)
 	}
-	return s.client.Pull(ctx, name, remoteOpts...)
+	client, err := s.derive(s.client.ContainerService(), wholeImages{s.client.ImageService()}, snapshotter)
+	if err != nil {
+		return nil, err
+	}
+	image, err := client.Pull(ctx, name, remoteOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return containerd.NewImageWithPlatform(s.client, image.Metadata(), image.Platform()), nil
+}
+
+// wholeImages stores images by requests that are not cut short when a pull's
+// context ends: a daemon that has one would store the image later, when nothing
+// holds its content any more.
+type wholeImages struct{ images.Store }
+
+func (w wholeImages) Create(ctx context.Context, image images.Image) (images.Image, error) {
+	return whole(ctx, func(ctx context.Context) (images.Image, error) { return w.Store.Create(ctx, image) })
+}
+
+func (w wholeImages) Update(ctx context.Context, image images.Image, fieldpaths ...string) (images.Image, error) {
+	return whole(ctx, func(ctx context.Context) (images.Image, error) {
+		return w.Store.Update(ctx, image, fieldpaths...)
+	})
+}
+
+func whole(ctx context.Context, store func(context.Context) (images.Image, error)) (images.Image, error) {
+	if err := ctx.Err(); err != nil {
+		return images.Image{}, err
+	}
+	lasting, cancel := outlive(ctx)
+	defer cancel()
+	return store(lasting)
 }
 
 // unpackOpts lets as many layers be unpacked at once as there are processors,

@@ -140,6 +140,22 @@ func TestPullOfAnotherPlatformsImageStoresNothing(t *testing.T) {
 	assert.Equal(t, before, d.state())
 }
 
+func TestPullThatStoresItsImageIsNotCutShort(t *testing.T) {
+	for method, ref := range map[string]string{"Images/Create": "app", "Images/Update": testImage} {
+		t.Run(method, func(t *testing.T) {
+			d := newDaemon(t)
+			s := d.service(WithResolver(&tagRegistry{desc: d.target(testImage)}))
+			ctx, cancel := context.WithCancel(t.Context())
+			d.once(method, endedMeanwhile(t, cancel))
+
+			image, err := s.PullImage(ctx, ref, nil)
+
+			require.NoError(t, err)
+			assert.Contains(t, d.state(), "image "+image.Name())
+		})
+	}
+}
+
 func TestPullKeepsTheRegistrysClass(t *testing.T) {
 	for _, answer := range []error{errdefs.ErrUnauthenticated, errdefs.ErrNotFound, errdefs.ErrResourceExhausted} {
 		t.Run(answer.Error(), func(t *testing.T) {

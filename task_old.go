@@ -60,3 +60,12 @@ func isOccupied(err error) bool {
 	return errdefs.IsAlreadyExists(err) ||
 		strings.Contains(err.Error(), "mkdir ") && strings.Contains(err.Error(), ": file exists")
 }
+
+// isSwept reports whether a task was not created because its directory went away
+// below its shim. A daemon that gives up a task's creation, because its request
+// was cut short, removes that directory more than once, and may find another
+// request's in its place.
+func isSwept(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "failed to start shim: ") && strings.Contains(text, ": no such file or directory")
+}

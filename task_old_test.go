@@ -17,6 +17,10 @@ import (
 // errOccupied is the daemon's answer while it is still making or removing a task.
 var errOccupied = errors.New("mkdir /run/containerd/io.containerd.runtime.v2.task/test/idle: file exists")
 
+// errSwept is the daemon's answer when it has removed what it was making.
+var errSwept = errors.New("failed to start shim: start failed: io.containerd.runc.v2: failed to write socket-dir: " +
+	"symlink /run/containerd/s s: no such file or directory: exit status 1")
+
 func (d *daemon) count(method string) int {
 	return len(slices.DeleteFunc(d.methods(), func(m string) bool { return m != method }))
 }
@@ -56,6 +60,33 @@ func TestStartTaskGivesUpOnADirectoryThatStays(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestStartTaskTriesAgainWhenTheDaemonHasRemovedItsDirectory(t *testing.T) {
+	d := newDaemon(t)
+	s := d.service()
+	stopClock(s).run()
+	d.once("Tasks/Create", func(context.Context) error { return errSwept })
+
+	require.NoError(t, start(t, s, "idle", nil))
+
+	d.assertStatus("idle", int32(running), "started")
+	assert.Equal(t, 2, d.count("Tasks/Create"))
+}
+
+func TestStartTaskWhoseDirectoryIsAlwaysRemovedSaysSo(t *testing.T) {
+	d := newDaemon(t)
+	before := d.state()
+	s := d.service()
+	stopClock(s).run()
+	d.fail("Tasks/Create", errSwept)
+
+	err := start(t, s, "idle", nil)
+
+	assertError(t, err, "start task", errdefs.IsInternal, "swept")
+	require.ErrorContains(t, err, "failed to start shim")
+	assert.Equal(t, retryLimit, d.count("Tasks/Create"))
+	assert.Equal(t, before, d.state())
 }
 
 func TestStartTaskThatWaitsHonoursItsContext(t *testing.T) {

@@ -35,7 +35,7 @@ func (r *recordStore) open() { r.opened.Store(true) }
 // record until store.open is called.
 func (s *DefaultService) recorded(ctx context.Context, record containers.Container) (c containerd.Container, store *recordStore, err error) {
 	store = &recordStore{Store: s.client.ContainerService(), record: record}
-	client, err := s.derive(store, record.Snapshotter)
+	client, err := s.derive(store, s.client.ImageService(), record.Snapshotter)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -43,15 +43,15 @@ func (s *DefaultService) recorded(ctx context.Context, record containers.Contain
 	return c, store, err
 }
 
-// derive returns a client like the service's with another container store. It
-// makes no connection of its own.
-func (s *DefaultService) derive(store containers.Store, snapshotter string) (*containerd.Client, error) {
+// derive returns a client like the service's with other stores. It makes no
+// connection of its own.
+func (s *DefaultService) derive(store containers.Store, images images.Store, snapshotter string) (*containerd.Client, error) {
 	c := s.client
 	services := []containerd.ServicesOpt{
 		containerd.WithContainerStore(store),
 		containerd.WithTaskClient(c.TaskService()),
 		containerd.WithContentStore(c.ContentStore()),
-		containerd.WithImageStore(c.ImageService()),
+		containerd.WithImageStore(images),
 		containerd.WithDiffService(c.DiffService()),
 		containerd.WithLeasesService(c.LeasesService()),
 		containerd.WithIntrospectionService(c.IntrospectionService()),
@@ -63,7 +63,7 @@ func (s *DefaultService) derive(store containers.Store, snapshotter string) (*co
 	}
 	opts := []containerd.Opt{
 		containerd.WithServices(services...),
-		containerd.WithDefaultPlatform(containerd.NewImage(c, images.Image{}).Platform()),
+		containerd.WithDefaultPlatform(s.platform()),
 	}
 	if conn := s.conn(); conn != nil {
 		return containerd.NewWithConn(conn, opts...)

@@ -36,7 +36,7 @@ func TestDerivedClientKeepsThePlatform(t *testing.T) {
 	require.NoError(t, err)
 	s.client = client
 
-	derived, err := s.derive(client.ContainerService(), "")
+	derived, err := s.derive(client.ContainerService(), client.ImageService(), "")
 
 	require.NoError(t, err)
 	matcher := containerd.NewImage(derived, images.Image{}).Platform()

@@ -155,7 +155,7 @@ func (st *starting) setTerminal(ctx context.Context, record containers.Container
 }
 
 // create makes the task, after removing an old one if the daemon says that there
-// is one.
+// is one, and again if the daemon has removed what it had made of it.
 func (st *starting) create(ctx, lasting context.Context, record containers.Container) (containerd.Task, error) {
 	s := st.service
 	c, store, err := s.recorded(ctx, record)
@@ -173,13 +173,14 @@ func (st *starting) create(ctx, lasting context.Context, record containers.Conta
 		if err := st.closeStreams(); err != nil {
 			return nil, err
 		}
-		if !isOccupied(err) {
+		switch occupied := isOccupied(err); {
+		case occupied && try == retryLimit:
+			st.pending = false
+			return nil, fmt.Errorf("%s: %w", trimClass(err), errdefs.ErrAlreadyExists)
+		case !occupied && (try == retryLimit || !isSwept(err)):
 			return nil, err
 		}
 		st.pending = false
-		if try == retryLimit {
-			return nil, fmt.Errorf("%s: %w", trimClass(err), errdefs.ErrAlreadyExists)
-		}
 		if err := s.makeRoom(ctx, st.id); err != nil {
 			return nil, err
 		}
