@@ -158,11 +158,12 @@ var commandCases = []testCase{
 	}},
 	{name: "Cmd.Run: the end of its context is told from an exit code", run: func(e *env) {
 		id := e.start()
+		limit := e.ample(id, 500*time.Millisecond)
 		for sig, code := range map[syscall.Signal]uint32{0: 137, syscall.SIGTERM: 143} {
-			ctx, cancel := context.WithTimeout(e.ctx, 500*time.Millisecond)
+			ctx, cancel := context.WithTimeout(e.ctx, limit)
 			c := containerd.Command(e.executor(), id, "sleep", "300")
 			c.StopSignal = sig
-			e.within(500*time.Millisecond+promptly, "the command", func() {
+			e.within(limit+promptly, "the command", func() {
 				err := c.Run(ctx)
 				e.class(err, isContextEnd, id)
 				e.exitError(err, code)

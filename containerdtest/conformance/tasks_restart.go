@@ -55,11 +55,9 @@ var taskRestartCases = []testCase{
 	}},
 	{name: "restart: StopTask with Force still ends the task", needs: needsRestart, run: func(e *env) {
 		id := e.start("sleep", "300")
-		began := time.Now()
-		e.settle(id)
-		waits := time.Second + 5*time.Since(began) // the task is to run on while this is done again
+		timeout := e.ample(id, time.Second)
 		done := async(func() error {
-			return e.Service.StopTask(e.ctx, id, &containerd.StopTaskOptions{Signal: ignored, Timeout: waits, Force: true})
+			return e.Service.StopTask(e.ctx, id, &containerd.StopTaskOptions{Signal: ignored, Timeout: timeout, Force: true})
 		})
 		e.settle(id)
 		e.Restart(e.T)

@@ -152,6 +152,15 @@ func (e *env) settle(id string) {
 	}
 }
 
+// ample returns d, and what a machine that is busy needs on top of it to come to
+// what the case is about: much more than a few execs in the task take.
+func (e *env) ample(id string, d time.Duration) time.Duration {
+	e.Helper()
+	began := time.Now()
+	e.settle(id)
+	return d + 4*time.Since(began)
+}
+
 // deadline checks that err says that the caller's context ended.
 func (e *env) deadline(err error, id string) {
 	e.Helper()
