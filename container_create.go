@@ -205,11 +205,11 @@ func (s *DefaultService) createRecord(ctx context.Context, record *containers.Co
 		}
 		stored, err = store.Create(ctx, *record)
 	}
-	switch class := native(err); {
+	switch {
 	case err == nil:
-	case errdefs.IsAlreadyExists(class):
+	case errdefs.IsAlreadyExists(native(err)):
 		return stored, fmt.Errorf("container: %w", errdefs.ErrAlreadyExists)
-	case isContextError(class) || errdefs.IsUnavailable(class):
+	case unanswered(err):
 		until := s.clock.Now().Add(lateTime)
 		u.expectLate(func() bool { return s.clock.Now().Before(until) })
 	}

@@ -411,11 +411,36 @@ func TestUpdateResourcesIsAllOrNothing(t *testing.T) {
 	t.Run("when the runtime refuses", func(t *testing.T) {
 		c := newControlled(t)
 		c.setSpec(oldSpec)
-		c.fail("Tasks/Update", errUnclassed)
+		c.once("Tasks/Update", func(context.Context) error { return errUnclassed })
 		_, err := c.service().UpdateResources(t.Context(), "web", Resources{PIDsLimit: 9}, nil)
 		assertError(t, err, "update resources", errdefs.IsInternal, "class")
 		c.wantSpec(oldSpec)
-		assert.Empty(t, c.updates)
+		want := []specs.LinuxResources{{Pids: &specs.LinuxPids{Limit: ptr(int64(7))}}}
+		assert.Equal(t, want, c.updates, "what was set before the refusal is set back")
+	})
+	t.Run("or says what can't be set back", func(t *testing.T) {
+		c := newControlled(t)
+		c.setSpec(oldSpec)
+		c.fail("Tasks/Update", errUnclassed)
+		_, err := c.service().UpdateResources(t.Context(), "web", Resources{PIDsLimit: 9}, nil)
+		assertError(t, err, "update resources", errdefs.IsInternal, "class")
+		require.ErrorContains(t, err, "setting the limits back")
+		c.wantSpec(oldSpec)
+		assert.Equal(t, 2, c.count("Tasks/Update"))
+	})
+	t.Run("also when the answer to setting back is lost", func(t *testing.T) {
+		c := newControlled(t)
+		c.setSpec(oldSpec)
+		answers := []error{errUnclassed, errdefs.ErrUnavailable, nil}
+		c.on("Tasks/Update", func(context.Context) error {
+			answer := answers[0]
+			answers = answers[1:]
+			return answer
+		})
+		_, err := c.service().UpdateResources(t.Context(), "web", Resources{PIDsLimit: 9}, nil)
+		assertError(t, err, "update resources", errdefs.IsInternal, "class")
+		c.wantSpec(oldSpec)
+		assert.Len(t, c.updates, 1, "it is set back when that can be")
 	})
 	t.Run("when the runtime's answer is lost", func(t *testing.T) {
 		c := newControlled(t)

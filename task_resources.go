@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"regexp"
 
@@ -75,11 +76,12 @@ type UpdateResourcesResult struct {
 
 // UpdateResources changes limits of the container containerID: in its stored
 // spec, for later starts, and in its task, if it has one that has not stopped.
-// It does both or neither: when the runtime refuses the limits, or ctx ends, the
+// It does both or neither: when the runtime refuses a limit, or ctx ends, the
 // stored spec becomes again what it was, unless somebody else changed it
-// meanwhile. Where the runtime's answer is lost, the task's limits are set back
-// to the stored ones; a reservation, a weight or a set of processors that was
-// not stored before can't be taken back from a task, and may stay there.
+// meanwhile, and the task's limits are set back to the stored ones. A
+// reservation, a weight or a set of processors that was not stored before can't
+// be taken back from a task, and may stay there; so may limits that the runtime
+// refuses to set back, which the error says.
 //
 // It returns an invalid-argument error if nothing is to be changed, or for
 // values that no kernel accepts, and a not-found error if there is no such
@@ -191,8 +193,9 @@ func (u *updating) run(ctx, lasting context.Context) (live bool, err error) {
 	return u.updateTask(lasting, after.live(u.changes), stored.previous(u.changes))
 }
 
-// updateTask changes the task's limits. A runtime that refuses some of them
-// sets the others back by itself; if its answer is lost, previous is set.
+// updateTask changes the task's limits. A runtime that refuses one of them has
+// set those that it came to before, which are set back to previous at once; if
+// its answer is lost, they are when it can be reached again.
 func (u *updating) updateTask(ctx context.Context, limits, previous specsResources) (live bool, err error) {
 	var unclear bool
 	u.undo.push("task's limits", func(ctx context.Context) error {
@@ -203,8 +206,17 @@ func (u *updating) updateTask(ctx context.Context, limits, previous specsResourc
 		return err
 	})
 	live, err = u.setLimits(ctx, limits)
-	unclear = err != nil && (errdefs.IsUnavailable(native(err)) || isContextError(native(err)))
-	return live, err
+	if err == nil {
+		return live, nil
+	}
+	last := err
+	if !unanswered(err) {
+		if _, last = u.setLimits(ctx, previous); last != nil {
+			err = fmt.Errorf("%w (setting the limits back: %s)", err, last.Error())
+		}
+	}
+	unclear = last != nil && unanswered(last)
+	return false, err
 }
 
 // setLimits reports false without an error if there is no task, or one that has stopped.

@@ -96,6 +96,12 @@ func (s *DefaultService) thaw(ctx context.Context, containerID string) error {
 	return fmt.Errorf("resuming the task: %w", err)
 }
 
+// unanswered says that it is not known what came of a request.
+func unanswered(err error) bool {
+	class := native(err)
+	return errdefs.IsUnavailable(class) || isContextError(class)
+}
+
 // endedBy returns ctx's own error for a request that was cut short some time
 // after ctx had ended, and otherwise err.
 func endedBy(ctx context.Context, err error) error {
