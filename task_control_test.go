@@ -424,7 +424,7 @@ func TestUpdateResourcesIsAllOrNothing(t *testing.T) {
 		c.fail("Tasks/Update", errUnclassed)
 		_, err := c.service().UpdateResources(t.Context(), "web", Resources{PIDsLimit: 9}, nil)
 		assertError(t, err, "update resources", errdefs.IsInternal, "class")
-		require.ErrorContains(t, err, "setting the limits back")
+		require.ErrorContains(t, err, "could not be set back")
 		c.wantSpec(oldSpec)
 		assert.Equal(t, 2, c.count("Tasks/Update"))
 	})

@@ -209,13 +209,14 @@ func (u *updating) updateTask(ctx context.Context, limits, previous specsResourc
 	if err == nil {
 		return live, nil
 	}
-	last := err
-	if !unanswered(err) {
-		if _, last = u.setLimits(ctx, previous); last != nil {
-			err = fmt.Errorf("%w (setting the limits back: %s)", err, last.Error())
+	if unclear = unanswered(err); unclear {
+		return false, err
+	}
+	if _, backErr := u.setLimits(ctx, previous); backErr != nil {
+		if unclear = unanswered(backErr); !unclear {
+			err = fmt.Errorf("%w (the limits could not be set back: %s)", err, backErr.Error())
 		}
 	}
-	unclear = last != nil && unanswered(last)
 	return false, err
 }
 
