@@ -67,5 +67,5 @@ func isOccupied(err error) bool {
 // request's in its place.
 func isSwept(err error) bool {
 	text := err.Error()
-	return strings.Contains(text, "failed to start shim: ") && strings.Contains(text, ": no such file or directory")
+	return strings.Contains(text, "failed to start shim: start failed: ") && strings.Contains(text, ": no such file or directory")
 }

@@ -89,6 +89,18 @@ func TestStartTaskWhoseDirectoryIsAlwaysRemovedSaysSo(t *testing.T) {
 	assert.Equal(t, before, d.state())
 }
 
+func TestStartTaskDoesNotTryAgainWithoutARuntime(t *testing.T) {
+	d := newDaemon(t)
+	s := d.service()
+	d.fail("Tasks/Create", errors.New("failed to start shim: failed to resolve runtime path: invalid custom binary path: "+
+		"stat /no/shim: no such file or directory"))
+
+	err := start(t, s, "idle", nil)
+
+	assertError(t, err, "start task", errdefs.IsInternal, "no runtime")
+	assert.Equal(t, 1, d.count("Tasks/Create"))
+}
+
 func TestStartTaskThatWaitsHonoursItsContext(t *testing.T) {
 	d := newDaemon(t)
 	s := d.service()
