@@ -18,10 +18,6 @@ import (
 // output that a child of the process still holds open.
 const execDeleteLimit = time.Second
 
-// endingLimit is how long an exec that failed for no known reason waits for
-// the task's exit, which would be the reason.
-const endingLimit = 250 * time.Millisecond
-
 // runtimeFailure is the exit code of a runtime that could not replace itself
 // by the program. Newer versions of runc report that in no other way, but a
 // program can exit with it too.
@@ -147,24 +143,13 @@ func (e *executing) explain(ctx context.Context, err error) error {
 		return err
 	}
 	stateErr := e.service.checkRunning(ctx, e.containerID)
-	if stateErr == nil && errdefs.IsInternal(err) && e.taskEnds(ctx) {
+	if stateErr == nil && errdefs.IsInternal(err) && e.service.taskEnds(ctx, e.containerID) {
 		stateErr = e.service.checkRunning(ctx, e.containerID)
 	}
 	if errdefs.IsFailedPrecondition(stateErr) {
 		return stateErr
 	}
 	return err
-}
-
-// taskEnds waits briefly for the task's exit: a task whose process was killed
-// still counts as running until its shim has seen the end.
-func (e *executing) taskEnds(ctx context.Context) bool {
-	ctx, cancel := within(ctx, e.service.clock.NewTimer, endingLimit)
-	defer cancel()
-	w := e.service.startWait(ctx, e.containerID, "")
-	defer w.stop()
-	_, err := w.result(ctx)
-	return err == nil
 }
 
 // finish drains the output of the ended process until ctx ends, removes its

@@ -304,6 +304,23 @@ func TestListProcessesOfAnotherMachine(t *testing.T) {
 	assert.Equal(t, []ProcessInfo{{PID: first}, {PID: first - 1, ExecID: "e"}, {PID: first + 2}}, list)
 }
 
+func TestListProcessesOfATaskThatIsJustEnding(t *testing.T) {
+	c := newControlled(t)
+	c.fail("Tasks/ListPids", errUnclassed)
+	s := c.service()
+	clock := stopClock(s)
+	var list []ProcessInfo
+	done := async(func() (err error) {
+		list, err = s.ListProcesses(t.Context(), "web", nil)
+		return err
+	})
+	clock.await(t, endingLimit)
+	c.change("web", func(p *taskState) { p.end(137) })
+	require.NoError(t, received(t, done))
+	assert.Empty(t, list)
+	assert.NotNil(t, list)
+}
+
 func TestListProcessesWithoutAny(t *testing.T) {
 	c := newControlled(t)
 	s := c.service()

@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/api/types/runc/options"
 	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
 )
 
@@ -119,10 +120,12 @@ func (s *DefaultService) listProcesses(ctx context.Context, id string) ([]Proces
 	r, err := s.client.TaskService().ListPids(ctx, &tasks.ListPidsRequest{ContainerID: id})
 	if err != nil {
 		// Runtimes fail to list the processes of a container that has stopped.
-		if ended, lookErr := s.ended(ctx, id); lookErr != nil || !ended {
-			return nil, native(err)
+		err = native(err)
+		ended, lookErr := s.ended(ctx, id)
+		if lookErr == nil && (ended || errdefs.IsInternal(err) && s.taskEnds(ctx, id)) {
+			return []ProcessInfo{}, nil
 		}
-		return []ProcessInfo{}, nil
+		return nil, err
 	}
 	list := make([]ProcessInfo, 0, len(r.GetProcesses()))
 	budget := argsBudget(maxAllArgs)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	tasktypes "github.com/containerd/containerd/api/types/task"
@@ -81,6 +82,21 @@ func (s *DefaultService) ended(ctx context.Context, containerID string) (bool, e
 		return true, nil
 	}
 	return p.GetStatus() == tasktypes.Status_STOPPED, err
+}
+
+// endingLimit is how long a call that the runtime failed for no known reason
+// waits for the task's exit, which would be the reason.
+const endingLimit = 250 * time.Millisecond
+
+// taskEnds waits briefly for the task's exit: a task whose process was killed
+// still counts as running until its shim has seen the end.
+func (s *DefaultService) taskEnds(ctx context.Context, containerID string) bool {
+	ctx, cancel := within(ctx, s.clock.NewTimer, endingLimit)
+	defer cancel()
+	w := s.startWait(ctx, containerID, "")
+	defer w.stop()
+	_, err := w.result(ctx)
+	return err == nil
 }
 
 func isFrozen(status tasktypes.Status) bool {
