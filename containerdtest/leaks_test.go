@@ -115,6 +115,7 @@ func TestAssertNoLeaksIsContentWithWhatWasThereAndWhatWasRemoved(t *testing.T) {
 }
 
 func TestAssertNoLeaksHealsTheFakeFirst(t *testing.T) {
+	t.Parallel() // what others leave meanwhile is not looked for
 	for name, hurt := range map[string]func(*containerdtest.Fake){
 		"crashed": (*containerdtest.Fake).Crash,
 		"faulty": func(fake *containerdtest.Fake) {
@@ -125,7 +126,7 @@ func TestAssertNoLeaksHealsTheFakeFirst(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // what others leave meanwhile is not looked for
+			t.Parallel()
 			fake := containerdtest.New(t)
 			fake.AddImage("app", containerdtest.Image{})
 			j := &judged{T: t}

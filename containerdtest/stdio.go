@@ -15,10 +15,11 @@ import (
 )
 
 const (
-	// settleLooks bounds how often the exit of a process looks whether the readers
-	// have its output. That takes a tenth of a second on a machine that has time,
-	// and longer on a busy one, as the readers do.
-	settleLooks = 400
+	// settleTime and settleLooks together bound how long the exit of a process
+	// waits for the readers of its output: on a busy machine a look takes longer,
+	// as do the readers.
+	settleTime  = 100 * time.Millisecond
+	settleLooks = 100
 	settlePause = 200 * time.Microsecond
 )
 
@@ -164,9 +165,11 @@ func control(f *os.File, do func(fd int) error) error {
 	return errors.Join(controlErr, err)
 }
 
-// soon returns when done says so, when ctx ends, or after settleLooks.
+// soon returns when done says so, when ctx ends, or after settleTime and
+// settleLooks.
 func soon(ctx context.Context, done func() bool) {
-	for range settleLooks {
+	began := time.Now()
+	for looks := 0; looks < settleLooks || time.Since(began) < settleTime; looks++ {
 		if done() || ctx.Err() != nil {
 			return
 		}

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -68,16 +67,13 @@ func (r Resources) And(other Resources) Resources {
 	return both
 }
 
-var (
-	creator = regexp.MustCompile(`(?m)^created by (.*?)(?: in goroutine \d+)?$`)
-	ignored = []string{
-		"leaks.goroutines(",                       // the one that counts
-		"net/http.(*persistConn).",                // idle connections of a client
-		"testing.(*T).Run(", "testing.(*B).run1(", // wait for a test
-		"testing.tRunner.func1(",
-		"os/signal.loop(", // once started, it stays
-	}
-)
+var ignored = []string{
+	"leaks.goroutines(",                       // the one that counts
+	"net/http.(*persistConn).",                // idle connections of a client
+	"testing.(*T).Run(", "testing.(*B).run1(", // wait for a test
+	"testing.tRunner.func1(",
+	"os/signal.loop(", // once started, it stays
+}
 
 func goroutines() map[string]stacks {
 	text := make([]byte, 1<<20)
@@ -94,10 +90,7 @@ func goroutines() map[string]stacks {
 		if slices.ContainsFunc(ignored, func(part string) bool { return strings.Contains(stack, part) }) {
 			continue
 		}
-		key := "main"
-		if m := creator.FindStringSubmatch(stack); m != nil {
-			key = m[1]
-		}
+		key := creator(stack)
 		if groups[key] == nil {
 			groups[key] = make(stacks)
 		}
@@ -106,6 +99,18 @@ func goroutines() map[string]stacks {
 		groups[key][id] = stack
 	}
 	return groups
+}
+
+// creator returns the function that has started the goroutine of a stack.
+func creator(stack string) string {
+	const begin = "\ncreated by "
+	i := strings.LastIndex(stack, begin)
+	if i < 0 {
+		return "main"
+	}
+	line, _, _ := strings.Cut(stack[i+len(begin):], "\n")
+	name, _, _ := strings.Cut(line, " in goroutine ")
+	return name
 }
 
 // files counts this process's open files by their path, or their kind if they
